@@ -1,0 +1,220 @@
+"""Plain vision transformers of timm, and the only code here that knows how timm builds them.
+
+A *plain* ViT is a sequence of pre-norm blocks of equal width: DeiT, DeiT-III, augreg, DINO,
+DINOv2 (with or without registers), MAE and CLIP image towers. The rest of satkit asks this file
+for tokens, for the patch grid and for one block at a time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import timm
+import torch
+from timm.layers import Attention, HybridEmbed, LayerNorm
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer_hybrid import ConvStem
+from torch import Tensor, nn
+
+SHIPPED_BACKBONE = "vit_pico_convstem8_96"
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / f"{SHIPPED_BACKBONE}.safetensors"
+
+default_cfgs = generate_default_cfgs(
+    {
+        SHIPPED_BACKBONE: {
+            "file": str(SHIPPED_WEIGHTS),
+            "num_classes": 0,
+            "input_size": (3, 96, 96),
+            "fixed_input_size": True,
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+            "first_conv": "patch_embed.backbone.0.conv",
+            "classifier": "head",
+            "license": "mit",
+        }
+    }
+)
+
+
+@register_model
+def vit_pico_convstem8_96(pretrained: bool = False, **kwargs: object) -> VisionTransformer:
+    """Build the small ViT that ships with satkit: 96 px, 12x12 patch tokens, 1.7 M parameters.
+
+    Three stride-2 3x3 convolutions with BatchNorm and GELU and a 1x1 convolution to 128 channels
+    stand in for the patch projection, then come 8 blocks with 4 heads. The weights
+    (``satkit/weights``) were distilled from DeiT-Ti; their model card says on what.
+    """
+    stem = ConvStem(
+        depth=4, channels=(32, 64, 128, 128), kernel_size=(3, 3, 3, 1), stride=(2, 2, 2, 1),
+        act_layer=nn.GELU,
+    )  # fmt: skip
+    sizes = {"embed_dim": 128, "depth": 8, "num_heads": 4, "patch_size": 1}
+    model = build_model_with_cfg(
+        VisionTransformer,
+        SHIPPED_BACKBONE,
+        pretrained,
+        pretrained_filter_fn=partial(checkpoint_filter_fn, interpolation="bicubic"),
+        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
+        **{"img_size": 96, **sizes, **kwargs},
+    )
+    return model
+
+
+def create_backbone(
+    name: str,
+    *,
+    pretrained: bool = False,
+    image_size: int = 224,
+    drop_path: float = 0.0,
+    checkpoint: str | Path | None = None,
+) -> VisionTransformer:
+    """Create a plain ViT of timm without its classifier.
+
+    Args:
+        name: Model name as timm knows it, for instance ``deit_small_patch16_224``, or the shipped
+            ``vit_pico_convstem8_96``.
+        pretrained: Load the pretrained weights: the shipped file, or through timm's hub.
+        image_size: Side of the square input in pixels; position embeddings are resized to it.
+        drop_path: Stochastic depth of the last block, 0–1 (linear over the blocks).
+        checkpoint: File of weights to load in place of the hub's (timm's keys; safetensors or a
+            plain state dict).
+
+    Returns:
+        The transformer, with ``num_classes=0``.
+
+    Raises:
+        ValueError: Unknown name, a model that is not a plain ViT, or an impossible size.
+        FileNotFoundError: ``checkpoint`` does not exist.
+    """
+    _check_request(name, image_size, drop_path, checkpoint)
+    try:
+        backbone = timm.create_model(
+            name,
+            pretrained=pretrained or checkpoint is not None,
+            pretrained_cfg_overlay={"file": str(checkpoint)} if checkpoint else None,
+            num_classes=0,
+            img_size=image_size,
+            drop_path_rate=drop_path,
+        )
+    except TypeError as error:  # the model has no such thing as an input size
+        raise ValueError(_NOT_PLAIN.format(name=name)) from error
+    except RuntimeError as error:
+        raise ValueError(
+            f"checkpoint {str(checkpoint)!r} does not fit backbone {name!r}: {error}"
+        ) from error
+    _check_plain(backbone, name)
+    return backbone
+
+
+_NOT_PLAIN = (
+    "backbone {name!r} is not a plain ViT of timm (pre-norm blocks with ordinary attention); "
+    "use for instance deit_small_patch16_224"
+)
+
+
+def _check_request(
+    name: str, image_size: int, drop_path: float, checkpoint: str | Path | None
+) -> None:
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise ValueError(f"unknown backbone {name!r}; timm has for instance: {near}")
+    if image_size < 8:
+        raise ValueError(f"image_size is {image_size}; expected at least 8 pixels")
+    if not 0.0 <= drop_path < 1.0:
+        raise ValueError(f"drop_path is {drop_path}; expected 0 <= drop_path < 1")
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"checkpoint {str(checkpoint)!r} does not exist; give a file of weights")
+
+
+def _check_plain(backbone: nn.Module, name: str) -> None:
+    blocks = getattr(backbone, "blocks", ())
+    plain = isinstance(backbone, VisionTransformer) and all(
+        type(block) is Block and type(block.attn) is Attention for block in blocks
+    )
+    if not plain or any(block.attn.gate is not None for block in blocks):
+        raise ValueError(_NOT_PLAIN.format(name=name))
+
+
+def grid_size(backbone: VisionTransformer) -> tuple[int, int]:
+    """Height and width of the grid of patch tokens."""
+    height, width = backbone.patch_embed.grid_size
+    return int(height), int(width)
+
+
+def check_images(backbone: VisionTransformer, images: Tensor) -> None:
+    """Refuse images that the backbone was not built for.
+
+    Raises:
+        ValueError: ``images`` is not a float tensor [B, 3, S, S] of the backbone's size.
+    """
+    size = tuple(backbone.patch_embed.img_size)
+    if images.ndim != 4 or images.shape[1] != 3 or tuple(images.shape[-2:]) != size:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}; expected [B, 3, {size[0]}, {size[1]}]: "
+            "resize them, or create the model with another image_size"
+        )
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; expected normalised floats")
+
+
+def embed(backbone: VisionTransformer, images: Tensor, extra_token: Tensor | None = None) -> Tensor:
+    """Turn images into the tokens that enter the first block.
+
+    Args:
+        backbone: A plain ViT.
+        images: [B, 3, H, W].
+        extra_token: [1, 1, D], appended behind the patch tokens (position included).
+
+    Returns:
+        Tokens [B, P + N (+ 1), D]: P prefix tokens (class, registers), N patch tokens.
+    """
+    x = backbone._pos_embed(backbone.patch_embed(images))  # [B, P + N, D]
+    if extra_token is not None:
+        x = torch.cat([x, extra_token.expand(x.shape[0], -1, -1)], dim=1)  # [B, P + N + 1, D]
+    return backbone.norm_pre(x)
+
+
+def final_norm(backbone: VisionTransformer) -> nn.Module:
+    """Last LayerNorm, wherever timm keeps it."""
+    return backbone.fc_norm if isinstance(backbone.norm, nn.Identity) else backbone.norm
+
+
+def run_block(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a block whose attention returns ``(output, extra)``; the rest of the block is timm's.
+
+    Args:
+        block: Block whose ``attn`` maps [B, T, D] to a pair.
+        x: Tokens [B, T, D].
+
+    Returns:
+        Tokens [B, T, D] and the attention's second output.
+    """
+    attended, extra = block.attn(block.norm1(x))
+    x = x + block.drop_path1(block.ls1(attended))
+    x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+    return x, extra
+
+
+def project_qkv(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Project tokens to queries, keys and values.
+
+    Args:
+        attention: timm ``Attention`` or a module with the same parts.
+        x: [B, T, D].
+
+    Returns:
+        Three tensors [B, heads, T, d].
+    """
+    batch, tokens, _ = x.shape
+    qkv = attention.qkv(x).reshape(batch, tokens, 3, attention.num_heads, attention.head_dim)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, heads, T, d]
+    return attention.q_norm(q), attention.k_norm(k), v
+
+
+def merge_heads(attention: nn.Module, x: Tensor) -> Tensor:
+    """Join heads and project: [B, heads, T, d] -> [B, T, D]."""
+    batch, _, tokens, _ = x.shape
+    x = x.transpose(1, 2).reshape(batch, tokens, attention.num_heads * attention.head_dim)
+    return attention.proj_drop(attention.proj(attention.norm(x)))

@@ -1,0 +1,216 @@
+"""The losses of SAT (Sec. 3.2–3.3), and the two that the paper compares them with.
+
+All take localization maps [B, h, w] with values in 0–1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.functional import conv2d, cross_entropy
+
+KERNELS = ("official", "gaussian")
+AREA_TERMS = ("batch_area", "area", "none")
+PIXEL_TERMS = ("normalization", "weighted_entropy", "none")
+
+
+def smoothing_kernel(kind: str, size: int = 3, sigma: float = 6.0) -> Tensor:
+    """Kernel that smooths a map before the normalization loss («Gaussian filter», Sec. 3.2).
+
+    Args:
+        kind: ``"official"``: the authors' kernel, the square root of the outer product of the
+            standard normal distribution's mass over ``size`` equal intervals that reach half an
+            interval of (2 sigma + 1) / size beyond ±``sigma``.
+            Its centre holds 0.805, so it acts like a Gaussian of σ ≈ 0.42 patches although its
+            parameter is called σ = 6. ``"gaussian"``: a Gaussian of standard deviation ``sigma``
+            patches, as the paper's text reads.
+        size: Odd side of the kernel in patches.
+        sigma: Half range in deviations (official) or standard deviation in patches (gaussian).
+
+    Returns:
+        Float tensor [size, size] that sums to 1.
+
+    Raises:
+        ValueError: Unknown kind, an even size, or a sigma that is not positive.
+    """
+    if kind not in KERNELS:
+        raise ValueError(f"smoothing kernel is {kind!r}; expected one of {', '.join(KERNELS)}")
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"kernel size is {size}; expected an odd number >= 1")
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}; expected a number > 0")
+    if kind == "official":
+        reach = sigma + (2 * sigma + 1) / (2 * size)  # half an interval beyond ± sigma
+        edges = torch.linspace(-reach, reach, size + 1, dtype=torch.float64)
+        mass = torch.special.ndtr(edges).diff()  # [size], of the standard normal distribution
+        kernel = torch.outer(mass, mass).sqrt()
+    else:
+        offset = torch.arange(size, dtype=torch.float64) - size // 2
+        weight = torch.exp(-0.5 * (offset / sigma) ** 2)
+        kernel = torch.outer(weight, weight)
+    return (kernel / kernel.sum()).float()
+
+
+def smooth(maps: Tensor, smoothing: str | None = "official", padding: str = "zeros") -> Tensor:
+    """Filter maps with a 3x3 kernel (M* in Eq. 8).
+
+    Args:
+        maps: [B, h, w].
+        smoothing: ``"official"``, ``"gaussian"`` or None (no filter).
+        padding: ``"zeros"`` as in the official code (a border patch then weighs 0.949, a corner
+            0.900 of itself and its neighbours) or ``"replicate"``.
+
+    Returns:
+        [B, h, w].
+
+    Raises:
+        ValueError: Unknown smoothing or padding.
+    """
+    if padding not in ("zeros", "replicate"):
+        raise ValueError(f"padding is {padding!r}; expected 'zeros' or 'replicate'")
+    if smoothing is None:
+        return maps
+    kernel = smoothing_kernel(smoothing).to(maps)[None, None]  # [1, 1, 3, 3]
+    mode = "constant" if padding == "zeros" else "replicate"
+    padded = torch.nn.functional.pad(maps[:, None], (1, 1, 1, 1), mode=mode)
+    return conv2d(padded, kernel)[:, 0]
+
+
+def batch_area_loss(maps: Tensor, target_area: float) -> Tensor:
+    """Batch area loss (Eq. 7): distance of the *batch's* mean area from the expected one.
+
+    The mean runs over all maps of the batch, on all processes, so one image may be large and
+    another small. (Eq. 7 as printed puts λ inside the sum; the official code reads as here.)
+
+    Args:
+        maps: [B, h, w], values 0–1.
+        target_area: λ, expected share of foreground in 0–1; 0.25 for CUB-200, 0.35 for ImageNet.
+
+    Returns:
+        Scalar, 0–1.
+
+    Raises:
+        ValueError: ``target_area`` lies outside 0–1.
+    """
+    if not 0.0 <= target_area <= 1.0:
+        raise ValueError(f"target_area is {target_area}; expected a share of the image, 0–1")
+    total = torch.stack([maps.sum(), maps.new_tensor(float(maps.numel()))])
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        total = all_reduce(total)
+    return (total[0] / total[1] - target_area).abs()
+
+
+def normalization_loss(
+    maps: Tensor, smoothing: str | None = "official", padding: str = "zeros"
+) -> Tensor:
+    """Normalization loss (Eq. 8): mean of M*(1 - M*), smallest where every patch is 0 or 1.
+
+    Args:
+        maps: [B, h, w], values 0–1.
+        smoothing: Kernel that turns M into M*; see :func:`smooth`.
+        padding: Border rule of the kernel; see :func:`smooth`.
+
+    Returns:
+        Scalar, 0–0.25.
+    """
+    smoothed = smooth(maps, smoothing, padding)
+    return (smoothed * (1 - smoothed)).mean()
+
+
+def weighted_entropy_loss(maps: Tensor, sigma: float = 0.1) -> Tensor:
+    """Weighted entropy loss L_w of ORNet, the alternative of Table 12 and Fig. 10.
+
+    Entropy of every patch, weighted by exp(-(M - 0.5)² / 2σ²): nearly zero already at 0.2 and 0.8.
+
+    Args:
+        maps: [B, h, w], values 0–1.
+        sigma: Width of the weight around 0.5.
+
+    Returns:
+        Scalar, 0–0.693.
+    """
+    eps = torch.finfo(torch.float32).eps
+    entropy = -(maps * torch.log(maps + eps) + (1 - maps) * torch.log(1 - maps + eps))
+    return (entropy * torch.exp(-((maps - 0.5) ** 2) / (2 * sigma**2))).mean()
+
+
+def area_loss(maps: Tensor) -> Tensor:
+    """Area loss L_area of the FPM-based methods (Table 13): the mean of the maps.
+
+    Args:
+        maps: [B, h, w], values 0–1.
+
+    Returns:
+        Scalar, 0–1.
+    """
+    return maps.mean()
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy L_cls (Sec. 3.3).
+
+    Args:
+        logits: [B, C].
+        labels: int [B], 0 … C-1.
+
+    Returns:
+        Scalar >= 0.
+
+    Raises:
+        ValueError: Labels outside the classes of the logits.
+    """
+    if labels.numel() and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has "
+            f"{logits.shape[1]} classes; create it with the data set's num_classes"
+        )
+    return cross_entropy(logits, labels)
+
+
+def total_loss(
+    logits: Tensor,
+    maps: Tensor,
+    labels: Tensor,
+    *,
+    target_area: float,
+    area_term: str = "batch_area",
+    pixel_term: str = "normalization",
+    smoothing: str | None = "official",
+    padding: str = "zeros",
+) -> dict[str, Tensor]:
+    """All terms of the total loss (Eq. 9); no weights balance them.
+
+    Args:
+        logits: [B, C].
+        maps: [B, h, w], values 0–1.
+        labels: int [B].
+        target_area: λ of Eq. 7.
+        area_term: ``"batch_area"``, ``"area"`` (Table 13) or ``"none"`` (Table 2).
+        pixel_term: ``"normalization"``, ``"weighted_entropy"`` (Table 12) or ``"none"``.
+        smoothing: Kernel of the normalization loss; see :func:`smooth`.
+        padding: Border rule of that kernel.
+
+    Returns:
+        Scalars by name: ``cls``, the terms chosen, and their sum ``total``.
+
+    Raises:
+        ValueError: Unknown term.
+    """
+    if area_term not in AREA_TERMS or pixel_term not in PIXEL_TERMS:
+        raise ValueError(
+            f"loss terms are {area_term!r} and {pixel_term!r}; expected one of "
+            f"{', '.join(AREA_TERMS)} and one of {', '.join(PIXEL_TERMS)}"
+        )
+    losses = {"cls": classification_loss(logits, labels)}
+    if area_term == "batch_area":
+        losses["batch_area"] = batch_area_loss(maps, target_area)
+    elif area_term == "area":
+        losses["area"] = area_loss(maps)
+    if pixel_term == "normalization":
+        losses["normalization"] = normalization_loss(maps, smoothing, padding)
+    elif pixel_term == "weighted_entropy":
+        losses["weighted_entropy"] = weighted_entropy_loss(maps)
+    losses["total"] = torch.stack(list(losses.values())).sum()
+    return losses

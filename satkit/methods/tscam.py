@@ -1,0 +1,94 @@
+"""TS-CAM: class-token attention summed over all blocks, times the class map (Table 1's baseline)."""
+
+from __future__ import annotations
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from satkit import backbones
+from satkit.methods.cam import ConvHead, check_labels, select_class_maps
+from satkit.model import Localization
+
+
+class TSCAM(nn.Module):
+    """Token semantic coupled attention map.
+
+    The head turns the patch tokens into class maps; their average gives the logits. The
+    localization map of a class is its class map times the class token's attention to the patches,
+    averaged over heads and summed over all blocks (no rollout).
+
+    Args:
+        backbone: Plain ViT with a class token; changed in place.
+        num_classes: C.
+
+    Raises:
+        ValueError: The backbone has no class token.
+    """
+
+    def __init__(self, backbone: VisionTransformer, num_classes: int) -> None:
+        super().__init__()
+        if backbone.cls_token is None:
+            raise ValueError("TS-CAM needs a backbone with a class token")
+        self.backbone, self.num_classes = backbone, num_classes
+        for block in backbone.blocks:
+            block.attn = ClassTokenAttention(block.attn)
+        self.head = ConvHead(backbone.embed_dim, num_classes)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Classify and localize.
+
+        Args:
+            images: Normalised float [B, 3, S, S] of the backbone's size.
+            labels: int [B], the classes whose maps are wanted; the predicted ones where None.
+
+        Returns:
+            Logits [B, C], class-dependent maps [B, h, w], and every block's class-token attention
+            [B, L, h, w].
+
+        Raises:
+            ValueError: Images or labels that do not fit the model.
+        """
+        backbones.check_images(self.backbone, images)
+        check_labels(labels, len(images), self.num_classes)
+        x = backbones.embed(self.backbone, images)  # [B, P + hw, D]
+        rows = []
+        for block in self.backbone.blocks:
+            x, row = backbones.run_block(block, x)
+            rows.append(row[:, self.backbone.num_prefix_tokens :])  # [B, hw]
+        height, width = backbones.grid_size(self.backbone)
+        attention = torch.stack(rows, dim=1).unflatten(2, (height, width))  # [B, L, h, w]
+        logits, class_maps = self.head(self.backbone, x)  # [B, C], [B, C, h, w]
+        maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
+        return Localization(logits, maps, attention)
+
+
+class ClassTokenAttention(nn.Module):
+    """Attention that also returns the class token's row of weights, and only that row.
+
+    Args:
+        attention: timm ``Attention`` whose projections are used from now on.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
+        self.qkv, self.proj = attention.qkv, attention.proj
+        self.q_norm, self.k_norm, self.norm = attention.q_norm, attention.k_norm, attention.norm
+        self.attn_drop, self.proj_drop = attention.attn_drop, attention.proj_drop
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend.
+
+        Args:
+            x: Tokens [B, T, D], the class token first.
+
+        Returns:
+            Tokens [B, T, D], and the class token's attention to all tokens [B, T] (head mean).
+        """
+        q, k, v = backbones.project_qkv(self, x)  # each [B, heads, T, d]
+        similarity = torch.einsum("bhd,bhtd->bht", q[:, :, 0], k) * self.head_dim**-0.5
+        row = similarity.softmax(dim=-1).mean(dim=1)  # [B, T]
+        dropout = self.attn_drop.p if self.training else 0.0
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return backbones.merge_heads(self, attended), row

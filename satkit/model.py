@@ -1,0 +1,269 @@
+"""Spatial-Aware Token (SAT): the paper's model, to be read from top to bottom.
+
+A *spatial token* joins the class token and the patch tokens. In the last blocks it queries all
+tokens (spatial-query attention, SQA): the sigmoid of its similarities is the localization map of
+the block, and the map gates the block's attention. Only image labels supervise it.
+
+Where the paper and the authors' code differ, the code is the default here and the other reading is
+an option; ``docs/discrepancies.md`` lists them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from satkit import backbones
+
+GATES = ("after_softmax", "before_softmax")
+TOKEN_INITS = ("random", "class_token", "shared")
+SIMILARITIES = ("official", "paper", "mean_of_sigmoids")
+
+
+class Localization(NamedTuple):
+    """What every localizer returns.
+
+    Attributes:
+        logits: Class scores before softmax, float [B, C].
+        maps: Localization maps, float [B, h, w]; SAT's lie in 0–1, others may not.
+        layer_maps: The maps of the single blocks, [B, L, h, w], where a method has them.
+    """
+
+    logits: Tensor
+    maps: Tensor
+    layer_maps: Tensor | None = None
+
+
+class SpatialQueryAttention(nn.Module):
+    """Self-attention gated by the map that one query token draws (SQA, Sec. 3.2, Eq. 3–6).
+
+    Takes over the projections of an ordinary attention, so its parameters keep their names.
+
+    Args:
+        attention: timm ``Attention`` whose projections are used from now on.
+        query: Index of the spatial token in the sequence (-1: the last one).
+        gate: ``after_softmax`` (Table 10, the paper's choice): softmax(QKᵀ/√d) * M, without
+            renormalising. ``before_softmax``: softmax(QKᵀ/√d * M).
+        similarity: How q·k of the spatial token becomes a logit. ``official``: scaled by 1/√d in
+            each head, then the mean over heads. ``paper`` (Eq. 4 as printed): over the full width,
+            scaled by 1/√D. ``mean_of_sigmoids``: sigmoid in each head first.
+        fused: Put the gate onto the values (or keys), which gives the same result and leaves the
+            attention matrix to the fused kernel; False computes it as the formula is written.
+
+    Raises:
+        ValueError: Unknown ``gate`` or ``similarity``.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        query: int = -1,
+        gate: str = "after_softmax",
+        similarity: str = "official",
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        _one_of("gate", gate, GATES)
+        _one_of("similarity", similarity, SIMILARITIES)
+        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
+        self.qkv, self.proj = attention.qkv, attention.proj
+        self.q_norm, self.k_norm, self.norm = attention.q_norm, attention.k_norm, attention.norm
+        self.attn_drop, self.proj_drop = attention.attn_drop, attention.proj_drop
+        self.query, self.gate, self.similarity, self.fused = query, gate, similarity, fused
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend, gated by the spatial token's map.
+
+        Args:
+            x: Tokens [B, T, D].
+
+        Returns:
+            Tokens [B, T, D], and the gate M [B, T] in 0–1: one value a token (key), prefix tokens
+            and the spatial token itself included.
+        """
+        q, k, v = backbones.project_qkv(self, x)  # each [B, heads, T, d]
+        gate = self._gate(q[:, :, self.query], k)  # [B, T]
+        attend = self._fused_attention if self.fused else self._plain_attention
+        return backbones.merge_heads(self, attend(q, k, v, gate[:, None, :, None])), gate
+
+    def _gate(self, query: Tensor, k: Tensor) -> Tensor:
+        similarity = torch.einsum("bhd,bhtd->bht", query, k) * self.head_dim**-0.5
+        if self.similarity == "mean_of_sigmoids":
+            return similarity.sigmoid().mean(dim=1)
+        if self.similarity == "paper":  # sum over heads / √(heads d) = q·k / √D
+            return (similarity.sum(dim=1) * self.num_heads**-0.5).sigmoid()
+        return similarity.mean(dim=1).sigmoid()
+
+    def _fused_attention(self, q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+        if self.gate == "after_softmax":
+            v = v * gate  # (softmax(QKᵀ) diag(M)) V = softmax(QKᵀ) (diag(M) V)
+        else:
+            k = k * gate  # (QKᵀ) diag(M) = Q (diag(M) K)ᵀ
+        dropout = self.attn_drop.p if self.training else 0.0
+        return scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+    def _plain_attention(self, q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+        keys = gate.transpose(-2, -1)  # [B, 1, 1, T]
+        logits = q @ k.transpose(-2, -1) * self.head_dim**-0.5  # [B, heads, T, T]
+        if self.gate == "after_softmax":
+            attention = logits.softmax(dim=-1) * keys
+        else:
+            attention = (logits * keys).softmax(dim=-1)
+        return self.attn_drop(attention) @ v
+
+
+class SAT(nn.Module):
+    """Spatial-Aware Token for weakly supervised object localization (Fig. 2).
+
+    Args:
+        backbone: Plain ViT; changed in place (its last blocks get SQA).
+        num_classes: C.
+        spatial_blocks: N, how many blocks are spatial-aware (Table 9): 1 is block 10 and 2 are
+            blocks 10–11 of 12 (the third and second last), else the last N.
+        token_init: ``random``; ``class_token``: start from the class token's weights (Table 11b);
+            ``shared``: no token of its own, the class token draws the maps (Table 11a).
+        gate: See :class:`SpatialQueryAttention` (Table 10).
+        similarity: See :class:`SpatialQueryAttention`.
+        fused: See :class:`SpatialQueryAttention`.
+
+    Raises:
+        ValueError: An option outside its values, or a backbone too shallow or without class token.
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        num_classes: int,
+        *,
+        spatial_blocks: int = 3,
+        token_init: str = "random",
+        gate: str = "after_softmax",
+        similarity: str = "official",
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        _one_of("token_init", token_init, TOKEN_INITS)
+        self.backbone, self.num_classes = backbone, num_classes
+        self.spatial = spatial_block_indices(len(backbone.blocks), spatial_blocks)
+        shared = token_init == "shared"
+        for index in self.spatial:
+            block = backbone.blocks[index]
+            block.attn = SpatialQueryAttention(
+                block.attn, 0 if shared else -1, gate, similarity, fused
+            )
+        self._create_token(token_init)
+        self.head = nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=3, padding=1)
+
+    def _create_token(self, token_init: str) -> None:
+        class_token = self.backbone.cls_token
+        if token_init != "random" and class_token is None:
+            raise ValueError(f"token_init={token_init!r} needs a backbone with a class token")
+        self.loc_token = self.loc_embed = None
+        if token_init == "shared":
+            return
+        shape = (1, 1, self.backbone.embed_dim)
+        self.loc_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+        self.loc_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+        if token_init == "class_token":
+            self.loc_token = nn.Parameter(class_token.detach().clone())
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Classify and localize.
+
+        Args:
+            images: Normalised float [B, 3, S, S] of the backbone's size.
+            labels: Not used: SAT's maps are class-agnostic.
+
+        Returns:
+            Logits [B, C], fused maps [B, h, w] and the spatial blocks' maps [B, N, h, w] in 0–1.
+
+        Raises:
+            ValueError: Images of another size or type than the backbone's.
+        """
+        backbones.check_images(self.backbone, images)
+        token = None if self.loc_token is None else self.loc_token + self.loc_embed
+        x = backbones.embed(self.backbone, images, token)  # [B, P + hw (+ 1), D]
+        gates = []
+        for index, block in enumerate(self.backbone.blocks):
+            if index in self.spatial:
+                x, gate = backbones.run_block(block, x)
+                gates.append(self._patches(gate))  # [B, hw]
+            else:
+                x = block(x)
+        height, width = backbones.grid_size(self.backbone)
+        layer_maps = torch.stack(gates, dim=1).unflatten(2, (height, width))  # [B, N, h, w]
+        features = self._patches(backbones.final_norm(self.backbone)(x))  # [B, hw, D]
+        features = features.transpose(1, 2).unflatten(2, (height, width))  # [B, D, h, w]
+        logits = self.head(features).mean(dim=(2, 3))  # GAP: [B, C]
+        return Localization(logits, layer_maps.mean(dim=1), layer_maps)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Keep the patch tokens of [B, T] or [B, T, D]."""
+        first = self.backbone.num_prefix_tokens
+        return x[:, first:] if self.loc_token is None else x[:, first:-1]
+
+
+def spatial_block_indices(depth: int, count: int) -> tuple[int, ...]:
+    """Indices (from 0) of the spatial-aware blocks (Table 9).
+
+    Args:
+        depth: Blocks of the backbone.
+        count: N; 1 and 2 take the third last and the following block, as in Table 9.
+
+    Returns:
+        ``count`` indices in rising order.
+
+    Raises:
+        ValueError: ``count`` is not in 1–``depth``, or the depth is below 3.
+    """
+    if depth < 3 or not 1 <= count <= depth:
+        raise ValueError(
+            f"spatial_blocks is {count} on a backbone of {depth} blocks; expected 1–{depth}, "
+            "and at least 3 blocks"
+        )
+    start = depth - max(count, 3)
+    return tuple(range(start, start + count))
+
+
+def freeze(model: SAT, scheme: str) -> int:
+    """Freeze a part of SAT as in Tables 8 and 14.
+
+    Args:
+        model: SAT.
+        scheme: ``a``: nothing. ``b``: attention (qkv and projection) of the blocks before the
+            spatial-aware ones. ``c``: their MLPs. ``d``: those blocks whole. ``e``: all that, the
+            position and patch embedding, and in the spatial-aware blocks the MLP and the attention
+            projection, which reproduces the frozen rates of the tables. ``e_literal``: as the
+            caption of Table 14 reads, without that attention projection.
+
+    Returns:
+        Number of frozen parameters.
+
+    Raises:
+        ValueError: Unknown scheme.
+    """
+    _one_of("freeze", scheme, ("a", "b", "c", "d", "e", "e_literal"))
+    early = tuple(f"backbone.blocks.{i}." for i in range(min(model.spatial)))
+    late = tuple(f"backbone.blocks.{i}." for i in model.spatial)
+    prefixes: tuple[str, ...] = {
+        "a": (),
+        "b": tuple(p + "attn." for p in early),
+        "c": tuple(p + "mlp." for p in early),
+    }.get(scheme, early)
+    if scheme.startswith("e"):
+        prefixes += ("backbone.pos_embed", "backbone.patch_embed.", *(p + "mlp." for p in late))
+    if scheme == "e":
+        prefixes += tuple(p + "attn.proj." for p in late)
+    frozen = [p for name, p in model.named_parameters() if name.startswith(prefixes)]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return sum(parameter.numel() for parameter in frozen)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
