@@ -1,0 +1,169 @@
+"""Data sets of photographs and drawings, all read alike: `load(name, split, root)`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from satkit.data.butterflies import list_butterflies
+from satkit.data.cub import list_birds, list_cub
+from satkit.data.files import Listing, default_root, require
+from satkit.data.folder import has_val, list_folder
+from satkit.data.imagenet import list_imagenet, list_tiny_imagenet
+from satkit.data.images import read_image, read_mask
+from satkit.data.photographs import Photographs
+from satkit.data.splits import Selection, few_shot, stratified_cut
+from satkit.data.transforms import Transform, denormalize, normalize, ten_crop
+
+if TYPE_CHECKING:
+    from satkit.data.aviary import Aviary
+
+__all__ = [
+    "NAMES",
+    "Photographs",
+    "Selection",
+    "Transform",
+    "collate",
+    "default_root",
+    "denormalize",
+    "few_shot",
+    "load",
+    "normalize",
+    "read_image",
+    "read_mask",
+    "ten_crop",
+]
+
+#: how each set of photographs is listed; its options are the function's own
+LAYOUTS: dict[str, Callable[..., Listing]] = {
+    "cub": list_cub,
+    "birds": list_birds,
+    "butterflies": list_butterflies,
+    "tiny_imagenet": list_tiny_imagenet,
+    "imagenet": list_imagenet,
+    "folder": list_folder,
+}
+NAMES = ("aviary", *LAYOUTS)
+SPLITS = ("train", "val", "test")
+#: options that every set takes
+COMMON = ("holdout", "split_seed", "cache")
+
+
+def load(
+    name: str,
+    split: str,
+    root: str | Path | None = None,
+    transform: Transform | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Photographs | Aviary:
+    """Load one split of a data set.
+
+    Results are reported on "test"; for ImageNet and Tiny-ImageNet that is the official
+    validation set, as in the literature. Hyper-parameters and epochs are chosen on "val", which
+    is cut out of "train" (stratified, seeded) where a set has none of its own: pass the same
+    `holdout` for "train" and "val" then.
+
+    Args:
+        name: one of `NAMES`.
+        split: "train", "val" or "test".
+        root: folder of the data set; None looks in `default_root(name)`. Aviary has none.
+        transform: None is the paper's: random crops for "train", the centre crop otherwise.
+        seed: of the random crops.
+        options: for every set holdout (0..0.5, the part of every class cut out of "train"),
+            split_seed (of that cut) and cache (keep resized photographs in memory); the others
+            belong to one set, see `LAYOUTS` and `satkit.data.aviary.Aviary`.
+
+    Returns:
+        Data set of dicts, see `Photographs`.
+
+    Raises:
+        ValueError: unknown name, split or option, or a file that contradicts another.
+        FileNotFoundError: the data is not where it was looked for.
+    """
+    _check_choice("data set", name, NAMES)
+    _check_choice("split", split, SPLITS)
+    if name == "aviary":
+        return _load_aviary(split, root, transform, seed, options)
+    own = [key for key in inspect.signature(LAYOUTS[name]).parameters if key not in _POSITIONAL]
+    for option in options:
+        _check_choice(f"option of {name}", option, sorted({*own, *COMMON}))
+    folder = Path(root).expanduser() if root is not None else default_root(name)
+    holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
+    of_layout = {key: value for key, value in options.items() if key in own}
+    if name == "folder" and has_val(folder):
+        listing = list_folder(folder, split, **of_layout)
+    else:
+        source = "train" if split == "val" else split
+        listing = LAYOUTS[name](folder, source, **of_layout)
+        listing = _cut(name, listing, split, holdout, int(options.get("split_seed", 0)))
+    if name != "imagenet":  # whose 1.3 million files were found by looking, not by a list
+        require(listing, name)
+    transform = transform or Transform(train=split == "train")
+    return Photographs(name, split, listing, transform, seed, cache)
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make a batch of items, for a DataLoader.
+
+    Returns:
+        image and, where every item has them, mask, parts and crops stacked to [B, …]; label and
+        index int [B]; boxes, path and size as lists, since their lengths differ.
+    """
+    batch: dict[str, Any] = {
+        key: torch.stack([item[key] for item in items])
+        for key in ("image", "mask", "parts", "crops")
+        if all(key in item for item in items)
+    }
+    for key in ("label", "index"):
+        batch[key] = torch.tensor([item[key] for item in items])
+    for key in ("boxes", "path", "size"):
+        batch[key] = [item[key] for item in items]
+    return batch
+
+
+_POSITIONAL = ("root", "split")
+
+
+def _load_aviary(
+    split: str, root: str | Path | None, transform: Transform | None, seed: int, options: Any
+) -> Aviary:
+    from satkit.data.aviary import Aviary
+
+    if root is not None:
+        raise ValueError(f"aviary is drawn, not read: root is {str(root)!r}, leave it out")
+    fixed = ("self", "split", "transform", "seed")
+    own = [key for key in inspect.signature(Aviary).parameters if key not in fixed]
+    for option in options:
+        _check_choice("option of aviary", option, sorted({*own, *COMMON}))
+    # it has a split "val" of its own, and nothing to decode: the common options say nothing here
+    of_aviary = {key: value for key, value in options.items() if key in own}
+    return Aviary(split, transform=transform, seed=seed, **of_aviary)
+
+
+def _cut(name: str, listing: Listing, split: str, holdout: float, seed: int) -> Listing:
+    """Take the held-out photographs out of "train", or only them for "val"."""
+    if split == "test":
+        return listing
+    held_out = stratified_cut([record.label for record in listing.records], holdout, seed)
+    if split == "val" and not any(held_out):
+        raise ValueError(
+            f"{name} has no split 'val' of its own: pass holdout=0.1 (here and for 'train') to "
+            f"hold out that part of 'train'; holdout is {holdout}"
+        )
+    pairs = zip(listing.records, held_out, strict=True)
+    return listing._replace(records=[record for record, out in pairs if out == (split == "val")])
+
+
+def _check_choice(what: str, given: str, choices: Iterable[str]) -> None:
+    choices = list(choices)
+    if given in choices:
+        return
+    close = difflib.get_close_matches(given, choices, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown {what} {given!r}.{hint} Choose one of {', '.join(choices)}.")

@@ -1,0 +1,114 @@
+"""CUB-200-2011 in its official layout, and a folder with a sample of its photographs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from satkit.data.files import Listing, Record, exists, find_root, parse_box, read_rows, read_text
+
+SOURCE = (
+    "CUB-200-2011 (Wah et al., 2011) comes from "
+    "https://www.vision.caltech.edu/datasets/cub_200_2011/: unpack CUB_200_2011.tgz."
+)
+CORNERS = ("x0", "y0", "x1", "y1")
+BIRDS_COLUMNS = ("file", "cub_path", "label", "family", "split", "width", "height", *CORNERS)
+
+
+def list_cub(root: Path, split: str) -> Listing:
+    """List CUB-200-2011: images.txt and the other tables.
+
+    Masks are found in `segmentations/`, inside of the folder or beside it (the official archive
+    of masks unpacks there); without that folder there are none. EXIF orientation is ignored, as
+    the boxes were drawn without it.
+    """
+    root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
+    names, labels, trains, boxes = (
+        _read_table(root, f"{table}.txt")
+        for table in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
+    )
+    classes = [words[0] for words in _read_table(root, "classes.txt").values()]
+    masks = next((f for f in ("segmentations", "../segmentations") if exists(root, f)), None)
+    records = []
+    for key, (name,) in names.items():
+        (label,), (train,) = (
+            _line(labels, key, "image_class_labels"),
+            _line(trains, key, "train_test_split"),
+        )
+        if (train == "1") != (split == "train"):
+            continue
+        if not 1 <= int(label) <= len(classes):
+            raise ValueError(
+                f"cub: image_class_labels.txt gives {name} the class {label}, but classes.txt "
+                f"has {len(classes)}"
+            )
+        x, y, w, h = map(float, _line(boxes, key, "bounding_boxes"))
+        box = parse_box(map(str, (x, y, x + w, y + h)), f"cub, bounding_boxes.txt, {name}")
+        mask = f"{masks}/{Path(name).with_suffix('.png')}" if masks else None
+        records.append(Record(f"images/{name}", int(label) - 1, (box,), mask))
+    return Listing(root, classes, records, exif=False)
+
+
+def list_birds(
+    root: Path, split: str, labels: str = "species", min_photographs: int = 30
+) -> Listing:
+    """List a folder with some of CUB's photographs and boxes.csv, in CUB's official split.
+
+    Args:
+        root: folder with images/ and boxes.csv.
+        split: "train" or "test".
+        labels: "species" are CUB's own 200 labels (some species may have no photograph here);
+            "family" is the last word of the species' name.
+        min_photographs: with "family", leave out families with fewer photographs in all.
+    """
+    if labels not in ("species", "family"):
+        raise ValueError(f"labels is {labels!r}; choose 'species' or 'family'")
+    source = "It is a folder with images/ and a boxes.csv: see list_birds."
+    root = find_root(root, "birds", "boxes.csv", "birds", source)
+    rows = read_rows(root, "boxes.csv", BIRDS_COLUMNS)
+    classes, names = _species(rows) if labels == "species" else _families(rows, min_photographs)
+    records = [
+        Record(
+            f"images/{row['file']}",
+            classes.index(name),
+            (parse_box((row[c] for c in CORNERS), f"birds, boxes.csv, {row['file']}"),),
+            size=(int(row["height"]), int(row["width"])),
+        )
+        for row, name in zip(rows, names, strict=True)
+        if row["split"] == split and name in classes
+    ]
+    return Listing(root, classes, records, exif=False)
+
+
+def _species(rows: list[dict[str, str]]) -> tuple[list[str], list[str]]:
+    """Names of CUB's 200 classes, and of each row's."""
+    names = [row["cub_path"].split("/")[0] for row in rows]
+    known = {int(row["label"]): name for row, name in zip(rows, names, strict=True)}
+    if not all(0 <= label < 200 for label in known):
+        raise ValueError(f"birds: labels of CUB are 0 to 199, not {min(known)} to {max(known)}")
+    return [known.get(label, f"{label + 1:03d}.no_photograph") for label in range(200)], names
+
+
+def _families(rows: list[dict[str, str]], least: int) -> tuple[list[str], list[str]]:
+    """Names of the families with enough photographs, and of each row's."""
+    names = [row["family"] for row in rows]
+    counts = Counter(names)
+    classes = sorted(name for name, count in counts.items() if count >= least)
+    if len(classes) < 2:
+        raise ValueError(
+            f"birds: min_photographs={least} leaves the families {classes}; two or more are "
+            f"needed, and the largest are {counts.most_common(3)}"
+        )
+    return classes, names
+
+
+def _read_table(root: Path, name: str) -> dict[str, list[str]]:
+    """Read lines of "number value …"."""
+    lines = read_text(root, name).splitlines()
+    return {words[0]: words[1:] for words in (line.split() for line in lines) if words}
+
+
+def _line(table: dict[str, list[str]], key: str, name: str) -> list[str]:
+    if key not in table:
+        raise ValueError(f"cub: {name}.txt has no line for image {key}, which images.txt names")
+    return table[key]

@@ -1,0 +1,102 @@
+"""Reading photographs and masks as people have them: rotated, grey, CMYK, 16-bit, or broken."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+#: what Pillow's decoders raise on damaged files
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(file: str | Path | IO[bytes], name: str = "", exif: bool = True) -> Image.Image:
+    """Read a photograph as 8-bit RGB.
+
+    Grey values are repeated over the channels, 16-bit grey is divided by 257, CMYK and palettes
+    are converted, and transparent pixels are laid over white. Of an animation the first frame
+    counts.
+
+    Args:
+        file: path, or open binary file.
+        name: how errors call the file; the path where empty.
+        exif: turn the picture as its EXIF orientation says, so that it (and its boxes) are in the
+            frame that people see; False keeps the frame in which it is stored.
+
+    Returns:
+        PIL image of mode RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, cut short, or no image; the message names it.
+    """
+    name = name or str(file)
+    try:
+        with Image.open(file) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image) if exif else image
+            return _to_rgb(upright)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such image: {name}") from error
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"cannot read the image {name}: {_reason(file, error)}. "
+            "Replace it with a good copy, or remove it from the data set."
+        ) from error
+
+
+def read_mask(file: str | Path | IO[bytes], name: str = "") -> npt.NDArray[np.bool_]:
+    """Read a foreground mask.
+
+    Args:
+        file: path, or open binary file, of an image whose pixels are 0/1, or 0..255 with the
+            foreground above one half (CUB's masks average several annotators).
+        name: how errors call the file.
+
+    Returns:
+        bool [h, w].
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image`.
+    """
+    # exif=False: masks are written by programs, in the frame that they mean
+    values = np.asarray(read_image(file, name, exif=False).convert("L"))
+    return values > (0 if values.max() <= 1 else 127)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow may open as 32-bit integers
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("its grey values do not fit 16 bits; save it with 8 or 16 bits")
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(file: str | Path | IO[bytes], error: BaseException) -> str:
+    if isinstance(file, str | Path) and Path(file).is_dir():
+        return "it is a folder"
+    if isinstance(file, str | Path) and Path(file).stat().st_size == 0:
+        return "it is empty (0 bytes)"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is empty, or not an image in any format that Pillow knows"
+    return str(error)

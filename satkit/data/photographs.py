@@ -1,0 +1,139 @@
+"""The data set of photographs: whatever the layout on disk, one class reads it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from satkit.data.files import Listing, Record, file_size, open_file
+from satkit.data.images import read_image, read_mask
+from satkit.data.transforms import Resized, Transform
+
+#: `cache=True` keeps resized photographs up to this many bytes in each process
+CACHE_BYTES = 2 * 1024**3
+
+
+class Photographs(Dataset[dict[str, Any]]):
+    """Photographs with labels, boxes and, where the set has them, masks.
+
+    Items are dicts: image float [3, H, W]; label int; boxes float [n, 4], xyxy pixels of the
+    crop, n = 0 where the set has none; mask bool [H, W], absent where the set has none; path str;
+    size (h, w) of the photograph; index int. Random crops depend on (seed, epoch, index) alone,
+    so a resumed run sees what an uninterrupted one sees, with any number of workers.
+
+    Args:
+        name: of the data set.
+        split: of the data set.
+        listing: its photographs.
+        transform: what turns a photograph into an item.
+        seed: of the random crops.
+        cache: keep photographs in memory after they were decoded and resized (196 kB each at
+            256²; in each worker process its own, up to `CACHE_BYTES`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        listing: Listing,
+        transform: Transform,
+        seed: int = 0,
+        cache: bool = False,
+    ) -> None:
+        self.name, self.split, self.seed = name, split, seed
+        self.root, self.classes, self.records, self.exif = listing
+        self.transform = transform
+        # shared memory, so that persistent workers of a DataLoader see a new epoch too
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._cache: dict[int, Resized] | None = {} if cache else None
+        self._cached_bytes = 0
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def labels(self) -> list[int]:
+        """Label of every photograph, without reading any."""
+        return [record.label for record in self.records]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random crops of this epoch."""
+        self._epoch.fill_(epoch)
+
+    def fingerprint(self) -> str:
+        """Short hash of what this split holds: names, sizes of files, labels, boxes, masks."""
+        digest = hashlib.sha256(repr((self.name, self.split, self.classes, self.exif)).encode())
+        for record in self.records:
+            sizes = [file_size(self.root, path) for path in (record.path, record.mask) if path]
+            digest.update(repr((tuple(record), sizes)).encode())
+        return digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set with {len(self)} photographs")
+        record = self.records[index]
+        resized = self._resized(index)
+        rng = np.random.default_rng([self.seed, int(self._epoch), index])
+        item = self.transform.crop(resized, self._boxes(record, resized.size), rng)
+        about = {
+            "label": record.label,
+            "path": str(self.root / record.path),
+            "size": resized.size,
+            "index": index,
+        }
+        return item | about
+
+    def _resized(self, index: int) -> Resized:
+        if self._cache is None:
+            return self._read(self.records[index])
+        if index in self._cache:
+            return self._cache[index]
+        resized = self._read(self.records[index])
+        needed = resized.image.nbytes + sum(mask.nbytes for mask in resized.masks.values())
+        if self._cached_bytes + needed <= CACHE_BYTES:
+            self._cache[index] = resized
+            self._cached_bytes += needed
+        return resized
+
+    def _read(self, record: Record) -> Resized:
+        name = str(self.root / record.path)
+        with open_file(self.root, record.path) as file:
+            image = read_image(file, name, self.exif)
+        masks: Mapping[str, npt.NDArray[Any]] = {}
+        if record.mask is not None:
+            with open_file(self.root, record.mask) as file:
+                masks = {"mask": read_mask(file, str(self.root / record.mask))}
+            if masks["mask"].shape != (image.height, image.width):
+                raise ValueError(
+                    f"the mask {self.root / record.mask} is {masks['mask'].shape} (h, w), "
+                    f"but its photograph {name} is {(image.height, image.width)}"
+                )
+        return self.transform.resize(image, masks)
+
+    def _boxes(self, record: Record, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+        """Boxes of a photograph, [n, 4], clipped at its border."""
+        name = self.root / record.path
+        if record.size is not None and record.size != size:
+            raise ValueError(
+                f"the boxes of {name} were drawn for {record.size} pixels (h, w), but it has "
+                f"{size}: scale the boxes with the photograph, and correct width and height"
+            )
+        height, width = size
+        boxes = np.array(record.boxes, dtype=np.float64).reshape(-1, 4)
+        clipped = boxes.clip(0, [width, height, width, height])
+        if (clipped[:, :2] >= clipped[:, 2:]).any():
+            raise ValueError(
+                f"a box of {name}, {boxes.tolist()}, lies outside of its {size} pixels"
+            )
+        return clipped

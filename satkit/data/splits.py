@@ -1,0 +1,101 @@
+"""Seeded, stratified choices of photographs: the held-out split and few-shot subsets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+
+def stratified_cut(labels: Sequence[int], fraction: float, seed: int) -> list[bool]:
+    """Choose about this fraction of every class.
+
+    Of n photographs of a class, n · fraction rounded up or down at random are chosen, so that
+    rare classes are represented together; a class never loses its last photograph.
+
+    Args:
+        labels: class of each photograph.
+        fraction: 0..0.5.
+        seed: of the choice.
+
+    Returns:
+        For each photograph, whether it is chosen.
+
+    Raises:
+        ValueError: the fraction is not in 0..0.5.
+    """
+    if not 0 <= fraction <= 0.5:
+        raise ValueError(f"the fraction to cut out is {fraction}; it must be between 0 and 0.5")
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in sorted(set(labels)):
+        rng = np.random.default_rng([seed, label])
+        members = rng.permutation(np.flatnonzero(np.asarray(labels) == label))
+        ranks = (np.arange(len(members)) + rng.random()) / len(members)  # systematic sampling
+        if len(members) > 1:
+            chosen[members[ranks < fraction]] = True
+    return [bool(value) for value in chosen]
+
+
+class Selection(Dataset[dict[str, Any]]):
+    """Some items of a data set, which keep their index (and so their random crops) in it."""
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset, self.indices = dataset, list(indices)
+        self.classes: list[str] = dataset.classes
+        self.num_classes: int = dataset.num_classes
+
+    @property
+    def labels(self) -> list[int]:
+        """Label of every item."""
+        labels = self.dataset.labels
+        return [labels[index] for index in self.indices]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random crops of this epoch."""
+        self.dataset.set_epoch(epoch)
+
+    def fingerprint(self) -> str:
+        """Short hash of the data set and of the choice."""
+        text = f"{self.dataset.fingerprint()} {self.indices}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item: dict[str, Any] = self.dataset[self.indices[index]]
+        return item
+
+
+def few_shot(dataset: Any, shots: int, seed: int) -> Selection:
+    """Choose the same number of items of every class (Fig. 8 of the paper).
+
+    With one seed, fewer shots are a part of more shots.
+
+    Args:
+        dataset: with `labels` and `classes`.
+        shots: items of each class.
+        seed: of the choice.
+
+    Returns:
+        The chosen items, class by class.
+
+    Raises:
+        ValueError: shots < 1, or a class has fewer items; the message names it.
+    """
+    if shots < 1:
+        raise ValueError(f"shots is {shots}; it must be at least 1")
+    labels = np.asarray(dataset.labels)
+    indices: list[int] = []
+    for label, name in enumerate(dataset.classes):
+        members = np.flatnonzero(labels == label)
+        if len(members) < shots:
+            raise ValueError(
+                f"shots is {shots}, but the class {name!r} has only {len(members)} items"
+            )
+        chosen = np.random.default_rng([seed, label]).permutation(members)[:shots]
+        indices += sorted(int(index) for index in chosen)
+    return Selection(dataset, indices)
