@@ -1,0 +1,806 @@
+"""The notebooks from inside (`configure`) and from outside (`run`, `render`, `check`, `pair`).
+
+Inside a notebook, the cell after the one tagged `parameters` calls `configure`, which stops on a
+mistyped name or a bad value before any work. Outside, `run` executes the series with papermill and
+does nothing twice, `render` makes a site of what was executed, and `check` and `pair` keep the
+notebooks in order. Only `configure` works without the extra `notebooks`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from satkit.settings import Profile, TrainSettings
+
+Value = int | float | str | bool
+PACKAGE = Path(__file__).parent
+SECTIONS = ("what you will learn", "take-away", "references")
+
+
+# --------------------------------------------------------------------------------------------------
+# Parameters: what a notebook takes, and what its values become
+# --------------------------------------------------------------------------------------------------
+
+
+class LessonSettings(BaseModel):
+    """The parameters that lessons have beside those of training.
+
+    Args:
+        profile: smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU).
+        seed: seed of everything random, >= 0.
+        images: how many images the lesson looks at; the profile's number where 0.
+        seeds: how many seeds a comparison runs over; the profile's number where 0.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: Profile = "lab"
+    seed: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0)
+    seeds: int = Field(default=0, ge=0)
+
+
+LESSON_PROFILES: dict[str, dict[str, int]] = {
+    "smoke": {"images": 16, "seeds": 1},
+    "lab": {"images": 200, "seeds": 3},
+    "paper": {"images": 1000, "seeds": 3},
+}
+
+
+def configure(notebook: str, **parameters: Value) -> SimpleNamespace:
+    """Check a notebook's parameters and print what they resolve to.
+
+    Call it in the cell after the one tagged `parameters`, with every parameter by keyword. Values
+    of 0, 0.0 and "" mean "as the profile says" (a seed of 0 is a seed). A name that papermill
+    injected and the notebook does not have stops here, where papermill itself would only warn.
+
+    Args:
+        notebook: the notebook's name, such as "05_train_cub".
+        **parameters: the notebook's parameters, plain int, float, str or bool.
+
+    Returns:
+        The resolved values as attributes, and as `.train` the `TrainSettings` that they make (None
+        if the notebook has no parameter of training beside profile and seed).
+
+    Raises:
+        ValueError: on an unknown name or a bad value; the message lists what is valid.
+        FileNotFoundError: if `data_root` is given and is not there.
+    """
+    injected = _injected_parameters()
+    reject_unknown(notebook, injected, parameters)
+    for name, value in injected.items():
+        if parameters[name] != value:
+            raise ValueError(
+                f"{notebook}: {name} = {value!r} was asked for, but the notebook goes on with "
+                f"{parameters[name]!r}: the cell that sets the defaults runs after the injected "
+                "one. Tag exactly that cell `parameters`."
+            )
+    settings = resolve(notebook, parameters)
+    print(settings_table(notebook, parameters, settings))
+    return settings
+
+
+def reject_unknown(notebook: str, names: Iterable[str], valid: Iterable[str]) -> None:
+    """Stop on the first name that is not valid, with the nearest one and the whole list.
+
+    Args:
+        notebook: the notebook's name, for the message.
+        names: the names that were given.
+        valid: the names that the notebook has.
+
+    Raises:
+        ValueError: if a name is not among the valid ones.
+    """
+    valid = list(valid)
+    for name in names:
+        if name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"{notebook} has no parameter {name!r}.{hint} Its parameters: {', '.join(valid)}"
+            )
+
+
+def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
+    """Validate parameters and fill in what the profile says.
+
+    Args:
+        notebook: the notebook's name, for messages.
+        parameters: names, of `LessonSettings` or `TrainSettings`, and values; 0, 0.0 and "" mean
+            "as the profile says".
+
+    Returns:
+        The resolved values as attributes, and as `.train` the `TrainSettings` that they make, or
+        None if the notebook has no parameter of training beside profile and seed.
+
+    Raises:
+        ValueError: on an unknown name or a bad value.
+        FileNotFoundError: if `data_root` is given and is not there.
+    """
+    lesson = LessonSettings.model_fields
+    training = [name for name in TrainSettings.model_fields if name not in lesson]
+    reject_unknown(notebook, parameters, [*lesson, *training])
+    given = {n: v for n, v in parameters.items() if n == "seed" or isinstance(v, bool) or v}
+    train = None
+    try:
+        own = LessonSettings(**{n: v for n, v in given.items() if n in lesson})
+        if any(name in training for name in parameters):
+            shared = {"profile": own.profile, "seed": own.seed}
+            options = {n: v for n, v in given.items() if n in training}
+            train = TrainSettings.for_profile(**shared, **options)
+    except ValidationError as error:
+        raise ValueError(explain(error, notebook)) from None
+    if train and train.data_root and not Path(train.data_root).exists():
+        raise FileNotFoundError(
+            f"{notebook}: data_root = {train.data_root!r} does not exist; give the folder that "
+            f"holds the data set {train.dataset!r}"
+        )
+    numbers = LESSON_PROFILES[own.profile]
+    own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})
+    values = {n: getattr(own if n in lesson else train, n) for n in parameters}
+    return SimpleNamespace(**values, train=train)
+
+
+def explain(error: ValidationError, what: str = "") -> str:
+    """Put a pydantic error into one line a problem: name, value, what was expected.
+
+    Args:
+        error: what pydantic raised.
+        what: what was being checked, put in front.
+
+    Returns:
+        The message.
+    """
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(map(str, problem["loc"]))
+        where = f"{name} = {problem['input']!r}: " if name else ""
+        lines.append(where + problem["msg"].removeprefix("Value error, "))
+    return (f"{what}: " if what else "") + "; ".join(lines)
+
+
+def settings_table(notebook: str, given: Mapping[str, Value], settings: SimpleNamespace) -> str:
+    """Write the resolved settings as an aligned table.
+
+    Args:
+        notebook: the notebook's name.
+        given: the parameters as they were given.
+        settings: what `resolve` made of them.
+
+    Returns:
+        One line a parameter: name, value, and whether the profile or the parameter set it.
+    """
+    values = {name: getattr(settings, name) for name in given}
+    width = max(map(len, values), default=0)
+    shown = {name: repr(value) for name, value in values.items()}
+    column = max(map(len, shown.values()), default=0)
+    lines = [
+        f"  {n:<{width}}  {shown[n]:<{column}}  "
+        + ("given" if values[n] == given[n] else "from the profile")
+        for n in values
+    ]
+    return "\n".join([f"{notebook}: settings", *lines])
+
+
+def _injected_parameters() -> dict[str, Value]:
+    """Return what papermill injected into the running notebook, read from IPython's history."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    cells = shell.user_ns.get("In", []) if shell else []
+    injected = [cell for cell in cells if cell.startswith("# Parameters\n")]
+    return _assignments(injected[-1]) if injected else {}
+
+
+def _assignments(code: str) -> dict[str, Any]:
+    """Return the plain `name = literal` assignments of a piece of code, in order."""
+    found = {}
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------
+# Where things are
+# --------------------------------------------------------------------------------------------------
+
+
+def project_root() -> Path:
+    """Find the folder that holds `notebooks/` and `docs/`.
+
+    Returns:
+        The current folder or the nearest one above it that has them, else the package's parent.
+
+    Raises:
+        FileNotFoundError: if there is none, as when satkit was installed without its repository.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, PACKAGE.parent):
+        if (folder / "notebooks" / "source").is_dir() and (folder / "docs").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"no folder with notebooks/ and docs/ at or above {here}; "
+        "run this inside a clone of the repository"
+    )
+
+
+def list_notebooks(folder: Path | None = None) -> list[str]:
+    """List the series in order.
+
+    Args:
+        folder: the folder of the .ipynb files; the project's `notebooks/` where None.
+
+    Returns:
+        Names such as "05_train_cub".
+    """
+    return sorted(
+        path.stem for path in (folder or project_root() / "notebooks").glob("[0-9]*.ipynb")
+    )
+
+
+def parameters_of(notebook: Any) -> dict[str, Value]:
+    """Read a notebook's parameters and their defaults from its `parameters` cell.
+
+    Args:
+        notebook: a notebook as nbformat reads it.
+
+    Returns:
+        Names and default values, in order.
+
+    Raises:
+        ValueError: if there is not exactly one cell tagged `parameters`.
+    """
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ValueError(f"{len(cells)} cells are tagged `parameters`; there must be exactly one")
+    return _assignments(cells[0].source)
+
+
+def _read(path: Path) -> Any:
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+# --------------------------------------------------------------------------------------------------
+# Run
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Outcome:
+    """What became of one notebook.
+
+    Args:
+        name: the notebook.
+        status: "done", "failed" or "current" (it was up to date).
+        seconds: how long its execution took, now or when it was done.
+        path: the executed notebook, whole or, if it failed, as far as it came.
+        error: the failing cell and its error, empty if none.
+    """
+
+    name: str
+    status: Literal["done", "failed", "current"]
+    seconds: float
+    path: Path
+    error: str = ""
+
+
+def run(
+    names: Iterable[str] | None = None,
+    profile: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    out_dir: str | Path = "build/notebooks",
+    *,
+    source_dir: Path | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[Outcome]:
+    """Execute notebooks in order; skip what is up to date; go on after a failure.
+
+    An executed notebook appears in `out_dir` only when it is whole. A failed one is left in
+    `out_dir/failed` as far as it came, with its error; an interrupted one in `out_dir/partial`.
+
+    Args:
+        names: notebooks, by full name or number ("05"); all where None.
+        profile: smoke, lab or paper; the notebooks' own default where None.
+        parameters: names and values, each for the notebooks that have it; at least one must.
+        out_dir: where the executed notebooks go; relative to the project's folder.
+        source_dir: where the notebooks are; the project's `notebooks/` where None.
+        force: execute also what is up to date.
+        say: takes the progress, one line a call.
+
+    Returns:
+        What became of each notebook, in order.
+
+    Raises:
+        ValueError: on an unknown notebook or parameter, or a bad value, before anything runs.
+        FileNotFoundError: if a data folder is missing, before anything runs.
+    """
+    source_dir = source_dir or project_root() / "notebooks"
+    out = source_dir.parent / out_dir
+    asked = dict(parameters or {}) | ({"profile": profile} if profile else {})
+    plans = plan(_select(names, source_dir), asked, source_dir, out)
+    clock = _Clock({p.name: p.cells for p in plans if p.stale or force}, _past_seconds(plans))
+    outcomes = []
+    with _this_python_as_kernel():
+        for number, item in enumerate(plans, 1):
+            head = f"[{number}/{len(plans)}] {item.name}"
+            if not (item.stale or force):
+                say(f"{head}: up to date ({_duration(item.seconds)} when it ran)")
+                outcomes.append(Outcome(item.name, "current", item.seconds, item.output))
+                continue
+            say(f"{head}: running ({item.stale or 'asked for'})")
+            outcomes.append(_execute(item, head, clock, say))
+    _summary(outcomes, out, say)
+    return outcomes
+
+
+@dataclass
+class Plan:
+    """One notebook that `run` looks at.
+
+    Args:
+        name: the notebook.
+        source: its .ipynb.
+        output: where the executed one belongs.
+        parameters: what is injected.
+        fingerprint: what the result depends on, by name.
+        stale: why it has to run, empty if it is up to date.
+        seconds: how long it took the last time, 0 if unknown.
+        cells: number of its code cells.
+    """
+
+    name: str
+    source: Path
+    output: Path
+    parameters: dict[str, Value]
+    fingerprint: dict[str, str]
+    stale: str = ""
+    seconds: float = 0.0
+    cells: int = 0
+
+
+def plan(names: list[str], asked: Mapping[str, Any], source_dir: Path, out: Path) -> list[Plan]:
+    """Validate everything that is asked of the notebooks, and find out which have to run.
+
+    Args:
+        names: full names of notebooks.
+        asked: parameters, each for the notebooks that have it.
+        source_dir: where the notebooks are.
+        out: where the executed ones are.
+
+    Returns:
+        One plan a notebook.
+
+    Raises:
+        ValueError: on a parameter that no notebook has, or a bad value.
+        FileNotFoundError: if a data folder is missing.
+    """
+    notebooks = {name: _read(source_dir / f"{name}.ipynb") for name in names}
+    has = {name: parameters_of(notebook) for name, notebook in notebooks.items()}
+    reject_unknown(" / ".join(names), asked, dict.fromkeys(n for own in has.values() for n in own))
+    code = _hash_files(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".csv", ".safetensors"))
+    plans = []
+    for name, notebook in notebooks.items():
+        settings = resolve(name, {**has[name], **{n: asked[n] for n in asked if n in has[name]}})
+        given = {n: _typed(asked[n], has[name][n]) for n in has[name] if n in asked}
+        fingerprint = {
+            "notebook": _hash("".join(c.cell_type + c.source for c in notebook.cells)),
+            "parameters": json.dumps(given, sort_keys=True),
+            "satkit": code,
+            "libraries": _versions("torch", "torchvision", "timm", "numpy", "opencv-python"),
+            "data": _data_fingerprint(getattr(settings, "data_root", "")),
+        }
+        item = Plan(name, source_dir / f"{name}.ipynb", out / f"{name}.ipynb", given, fingerprint)
+        item.cells = sum(c.cell_type == "code" for c in notebook.cells)
+        _compare_with_last(item)
+        plans.append(item)
+    return plans
+
+
+def _compare_with_last(item: Plan) -> None:
+    """Set `stale` and `seconds` from the executed notebook, if there is one."""
+    if not item.output.exists():
+        item.stale = "not yet executed"
+        return
+    last = json.loads(item.output.read_text())["metadata"].get("satkit", {})
+    item.seconds = last.get("seconds", 0.0)
+    changed = [k for k, v in item.fingerprint.items() if last.get("fingerprint", {}).get(k) != v]
+    item.stale = f"changed since: {', '.join(changed)}" if changed else ""
+
+
+def _select(names: Iterable[str] | None, source_dir: Path) -> list[str]:
+    """Turn full names, numbers and paths into full names, in the order of the series."""
+    known = list_notebooks(source_dir)
+    if names is None:
+        return known
+    chosen = set()
+    for name in names:
+        stem = Path(name).stem
+        match = [k for k in known if stem in (k, k.split("_")[0])]
+        if not match:
+            near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"no notebook {name!r}.{hint} There are: {', '.join(known)}")
+        chosen.update(match)
+    return [name for name in known if name in chosen]
+
+
+def _execute(item: Plan, head: str, clock: _Clock, say: Callable[[str], None]) -> Outcome:
+    """Execute one notebook beside its place, and move it there when it is whole."""
+    import papermill
+
+    partial = item.output.parent / "partial" / item.output.name
+    failed = item.output.parent / "failed" / item.output.name
+    for folder in (partial.parent, failed.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+
+    def executed(**_: Any) -> None:
+        clock.tick(item.name)
+        if clock.due():
+            done = f"{head}: cell {clock.done(item.name)} of {item.cells}"
+            say(f"{done}, {_duration(time.monotonic() - start)}, {clock.left()} left in all")
+
+    try:
+        notebook = papermill.execute_notebook(
+            item.source, partial, item.parameters or None, kernel_name="python3",
+            progress_bar=False, shutdown_kernel="immediate", on_cell_complete=executed,
+        )  # fmt: skip
+    except Exception as error:
+        clock.finish(item.name, None)
+        partial.replace(failed)
+        item.output.unlink(missing_ok=True)
+        seconds = time.monotonic() - start
+        say(f"{head}: FAILED after {_duration(seconds)}: {_short(error)}")
+        return Outcome(item.name, "failed", seconds, failed, _short(error))
+    seconds = time.monotonic() - start
+    _finish(notebook, item, seconds, partial)
+    failed.unlink(missing_ok=True)
+    clock.finish(item.name, seconds)
+    say(f"{head}: done in {_duration(seconds)}, {clock.left()} left in all")
+    return Outcome(item.name, "done", seconds, item.output)
+
+
+def _finish(notebook: Any, item: Plan, seconds: float, partial: Path) -> None:
+    """Write down what the result depends on, and put the notebook in its place."""
+    import nbformat
+
+    notebook.metadata["satkit"] = {"fingerprint": item.fingerprint, "seconds": round(seconds, 1)}
+    notebook.metadata.pop("papermill", None)  # it holds the paths of this machine
+    nbformat.write(notebook, partial)
+    partial.replace(item.output)
+
+
+def _short(error: Exception) -> str:
+    """Say in one line in which cell a notebook failed and with what."""
+    name, value = (
+        getattr(error, "ename", type(error).__name__),
+        getattr(error, "evalue", str(error)),
+    )
+    cell = getattr(error, "exec_count", None)
+    return (f"cell [{cell}]: " if cell else "") + f"{name}: {value}".strip()
+
+
+def _summary(outcomes: list[Outcome], out: Path, say: Callable[[str], None]) -> None:
+    """Say what became of the series, and where to look."""
+    count = {s: sum(o.status == s for o in outcomes) for s in ("done", "current", "failed")}
+    spent = sum(o.seconds for o in outcomes if o.status != "current")
+    say(
+        f"{count['done']} executed, {count['current']} up to date, {count['failed']} failed, "
+        f"in {_duration(spent)}; notebooks in {out}"
+    )
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            say(f"  {outcome.name}: {outcome.error}\n    as far as it came: {outcome.path}")
+
+
+class _Clock:
+    """Estimates the time left over a series, from past runs or else from the cells done so far."""
+
+    def __init__(self, cells: dict[str, int], past: dict[str, float], every: float = 5.0) -> None:
+        self.cells, self.past, self.every = dict(cells), past, every
+        self.total, self.ticks = dict(cells), 0
+        self.start = self.said = time.monotonic()
+
+    def tick(self, name: str) -> None:
+        self.ticks += 1
+        self.cells[name] = max(0, self.cells[name] - 1)
+
+    def done(self, name: str) -> int:
+        return self.total[name] - self.cells[name]
+
+    def finish(self, name: str, seconds: float | None) -> None:
+        self.cells[name] = 0
+        if seconds is not None:
+            self.past[name] = seconds
+
+    def due(self) -> bool:
+        """True at most every `every` seconds: logs stay short."""
+        if time.monotonic() - self.said < self.every:
+            return False
+        self.said = time.monotonic()
+        return True
+
+    def left(self) -> str:
+        pace = (time.monotonic() - self.start) / max(1, self.ticks)
+        seconds = 0.0
+        for name, cells in self.cells.items():
+            whole = self.past.get(name, pace * self.total[name])
+            seconds += whole * cells / max(1, self.total[name])
+        return f"about {_duration(seconds)}"
+
+
+def _past_seconds(plans: list[Plan]) -> dict[str, float]:
+    return {item.name: item.seconds for item in plans if item.seconds}
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def _this_python_as_kernel() -> Iterator[None]:
+    """Make `python3` the kernel of the running Python, whatever kernels a user has installed."""
+    from ipykernel.kernelspec import write_kernel_spec
+
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        write_kernel_spec(
+            Path(folder) / "kernels" / "python3", extra_arguments=["--log-level=ERROR"]
+        )
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield
+        finally:
+            os.environ.pop("JUPYTER_PATH")
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def _typed(value: Any, default: Value) -> Value:
+    """Give a value from the command line the type of the notebook's default."""
+    if not isinstance(value, str) or isinstance(default, str):
+        return str(value) if isinstance(default, str) else value
+    if isinstance(default, bool):
+        return value.lower() in ("true", "1", "yes", "on")
+    return type(default)(value)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _versions(*packages: str) -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+
+
+def _data_fingerprint(root: str) -> str:
+    """Fingerprint a data folder by names, sizes and times, two levels deep: quick on any size."""
+    if not root:
+        return "embedded"
+    base = Path(root).expanduser()
+    found = sorted([*base.glob("*"), *base.glob("*/*")])
+    stats = ((p.relative_to(base), p.stat()) for p in found)
+    return _hash("".join(f"{p} {s.st_size} {s.st_mtime_ns}\n" for p, s in stats))
+
+
+# --------------------------------------------------------------------------------------------------
+# Render
+# --------------------------------------------------------------------------------------------------
+
+
+def render(
+    executed: str | Path = "build/notebooks",
+    out: str | Path = "build/site",
+    *,
+    root: Path | None = None,
+) -> Path:
+    """Make the site from `docs/` and the executed notebooks; it needs no network to be read.
+
+    Args:
+        executed: folder of the executed notebooks, relative to the project's folder.
+        out: folder of the site; what is there is replaced once the new one is whole.
+        root: the project's folder; found from the current one where None.
+
+    Returns:
+        The page to open.
+
+    Raises:
+        FileNotFoundError: if no executed notebook is there.
+        RuntimeError: if Sphinx fails; the message ends with what it said.
+    """
+    root = root or project_root()
+    notebooks = sorted((root / executed).glob("*.ipynb"))
+    if not notebooks:
+        raise FileNotFoundError(
+            f"no executed notebook in {root / executed}; run `python -m satkit run` first"
+        )
+    site = root / out
+    stage, fresh = site.with_name(site.name + "-source"), site.with_name(site.name + "-new")
+    for folder in (stage, fresh):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "docs", stage, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    for path in notebooks:
+        (stage / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(path, stage / "notebooks")
+    command = [sys.executable, "-m", "sphinx", "-q", "-E", "-d", str(fresh / ".doctrees")]
+    built = subprocess.run(
+        [*command, str(stage), str(fresh)], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        raise RuntimeError(f"Sphinx could not build the site: {built.stderr[-2000:]}")
+    print(built.stderr, end="", file=sys.stderr)
+    shutil.rmtree(fresh / ".doctrees")
+    shutil.rmtree(site, ignore_errors=True)
+    fresh.rename(site)
+    return site / "index.html"
+
+
+# --------------------------------------------------------------------------------------------------
+# Pair and check
+# --------------------------------------------------------------------------------------------------
+
+
+def from_source(text: str) -> str:
+    """Turn the py:percent text of a notebook into its .ipynb, the same one every time.
+
+    Args:
+        text: the text of `notebooks/source/NAME.py`.
+
+    Returns:
+        The .ipynb: no outputs, kernel python3, cell ids made from the cells' contents.
+    """
+    import jupytext
+    import nbformat
+
+    notebook = jupytext.reads(text, fmt="py:percent")
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        digest = _hash(cell.cell_type + cell.source)
+        seen[digest] = seen.get(digest, 0) + 1
+        cell["id"] = f"{digest[:10]}-{seen[digest]}"
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict(
+        {"kernelspec": kernel, "language_info": {"name": "python"}}
+    )
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return str(nbformat.writes(notebook)) + "\n"
+
+
+def pair(folder: Path | None = None) -> list[str]:
+    """Write every `notebooks/NAME.ipynb` from `notebooks/source/NAME.py`.
+
+    Args:
+        folder: the folder of the .ipynb files; the project's `notebooks/` where None.
+
+    Returns:
+        The names of those that changed.
+    """
+    folder = folder or project_root() / "notebooks"
+    changed = []
+    for source in sorted((folder / "source").glob("*.py")):
+        target, text = folder / f"{source.stem}.ipynb", from_source(source.read_text())
+        if not target.exists() or target.read_text() != text:
+            target.write_text(text)
+            changed.append(source.stem)
+    return changed
+
+
+def check(folder: Path | None = None) -> list[str]:
+    """Look for what is wrong with the notebooks, without running them.
+
+    Args:
+        folder: the folder of the .ipynb files; the project's `notebooks/` where None.
+
+    Returns:
+        One line a problem; empty if all is well.
+    """
+    folder = folder or project_root() / "notebooks"
+    sources = {path.stem for path in (folder / "source").glob("*.py")}
+    found = {path.stem for path in folder.glob("*.ipynb")}
+    problems = [f"{name}: no source/{name}.py beside it" for name in sorted(found - sources)]
+    for name in sorted(sources):
+        path, source = folder / f"{name}.ipynb", folder / "source" / f"{name}.py"
+        if not path.exists() or path.read_text() != from_source(source.read_text()):
+            problems.append(f"{name}: not what source/{name}.py gives; run `make notebooks`")
+        if path.exists():
+            problems += [f"{name}: {problem}" for problem in _check_one(name, _read(path))]
+    return problems
+
+
+def _check_one(name: str, notebook: Any) -> list[str]:
+    try:
+        parameters = parameters_of(notebook)
+        resolve(name, parameters)
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]
+    problems = _check_parameters_cell(notebook) + _check_configure(name, notebook, parameters)
+    text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    headings = "\n".join(re.findall(r"^#+ .*", text, re.MULTILINE)).lower()
+    problems += [f"no section {title!r}" for title in SECTIONS if title not in headings]
+    if not re.search(r"\d+ minutes", text):
+        problems.append("does not say how many minutes it takes")
+    if re.search(r"!\[\s*\]\(|<img(?![^>]*\balt=\"[^\"]+\")", text):
+        problems.append("a picture in the text has no alt text")
+    if any(c.get("outputs") for c in notebook.cells):
+        problems.append("outputs are not stripped")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        problems.append("the kernel is not python3")
+    return problems
+
+
+def _check_parameters_cell(notebook: Any) -> list[str]:
+    (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    lines = [line for line in cell.source.splitlines() if line and not line.startswith("#")]
+    return [
+        f"parameters cell: {line!r} is not `name = value  # what it is` with a plain value"
+        for line in lines
+        if not re.fullmatch(r"\w+ = (-?[\d._e-]+|True|False|\"[^\"]*\")  # \S.*", line)
+    ]
+
+
+def _check_configure(name: str, notebook: Any, parameters: Mapping[str, Value]) -> list[str]:
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    index = next(i for i, c in enumerate(code) if "parameters" in c.metadata.get("tags", []))
+    tree = ast.parse(code[index + 1].source if index + 1 < len(code) else "")
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    calls = [n for n in calls if ast.unparse(n.func).split(".")[-1] == "configure"]
+    if not calls:
+        return ["the code cell after the parameters does not call configure"]
+    passed = [k.arg for k in calls[0].keywords]
+    problems = []
+    if [ast.unparse(a) for a in calls[0].args] != [repr(name)]:
+        problems.append(f"configure must be given the name {name!r}")
+    if sorted(map(str, passed)) != sorted(parameters):
+        problems.append("configure must be given every parameter of the notebook by keyword")
+    return problems
+
+
+def figures_without_alt(notebook: Any) -> list[str]:
+    """Find the pictures of an executed notebook that a screen reader could not tell.
+
+    Args:
+        notebook: an executed notebook, as nbformat reads it.
+
+    Returns:
+        One line a cell that shows a picture without alt text; empty if all is well.
+    """
+    problems = []
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            html = "".join(data.get("text/html", ""))
+            bare = any(mime.startswith("image/") for mime in data) and "<img" not in html
+            if bare or re.search(r"<img(?![^>]*\balt=\"[^\"]+\")", html):
+                problems.append(f"cell {number}: a picture without alt text")
+    return problems
