@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from timm.layers import Attention, HybridEmbed, LayerNorm
+from timm.layers import Attention, HybridEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 SHIPPED_BACKBONE = "vit_pico_convstem8_96"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / f"{SHIPPED_BACKBONE}.safetensors"
@@ -118,14 +120,18 @@ def _check_request(
     name: str, image_size: int, drop_path: float, checkpoint: str | Path | None
 ) -> None:
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        near = (
+            ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        )
         raise ValueError(f"unknown backbone {name!r}; timm has for instance: {near}")
     if image_size < 8:
         raise ValueError(f"image_size is {image_size}; expected at least 8 pixels")
     if not 0.0 <= drop_path < 1.0:
         raise ValueError(f"drop_path is {drop_path}; expected 0 <= drop_path < 1")
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"checkpoint {str(checkpoint)!r} does not exist; give a file of weights")
+        raise FileNotFoundError(
+            f"checkpoint {str(checkpoint)!r} does not exist; give a file of weights"
+        )
 
 
 def _check_plain(backbone: nn.Module, name: str) -> None:
@@ -176,12 +182,37 @@ def embed(backbone: VisionTransformer, images: Tensor, extra_token: Tensor | Non
     return backbone.norm_pre(x)
 
 
-def final_norm(backbone: VisionTransformer) -> nn.Module:
-    """Last LayerNorm, wherever timm keeps it."""
-    return backbone.fc_norm if isinstance(backbone.norm, nn.Identity) else backbone.norm
+def patch_grid(backbone: VisionTransformer, x: Tensor) -> Tensor:
+    """Lay the patch tokens out as the image, dropping prefix tokens and an extra last token.
+
+    Args:
+        backbone: A plain ViT.
+        x: One value a token [B, T], or a vector [B, T, D].
+
+    Returns:
+        [B, h, w] or [B, D, h, w].
+    """
+    height, width = grid_size(backbone)
+    first = int(backbone.num_prefix_tokens)
+    patches = x[:, first : first + height * width]
+    return patches.transpose(1, -1).reshape(len(x), *x.shape[2:], height, width)
 
 
-def run_block(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
+def features(backbone: VisionTransformer, x: Tensor) -> Tensor:
+    """Patch tokens behind the last LayerNorm (wherever timm keeps it), as a map.
+
+    Args:
+        backbone: A plain ViT.
+        x: Tokens of its last block [B, T, D].
+
+    Returns:
+        [B, D, h, w].
+    """
+    norm = backbone.fc_norm if isinstance(backbone.norm, nn.Identity) else backbone.norm
+    return patch_grid(backbone, norm(x))
+
+
+def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run a block whose attention returns ``(output, extra)``; the rest of the block is timm's.
 
     Args:
@@ -197,24 +228,37 @@ def run_block(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
     return x, extra
 
 
-def project_qkv(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Project tokens to queries, keys and values.
+class Projections(nn.Module):
+    """The parts of an ordinary attention, for one that is computed in another way.
+
+    Takes over the projections, so that parameters keep their names in the state dict.
 
     Args:
-        attention: timm ``Attention`` or a module with the same parts.
-        x: [B, T, D].
-
-    Returns:
-        Three tensors [B, heads, T, d].
+        attention: timm ``Attention``.
     """
-    batch, tokens, _ = x.shape
-    qkv = attention.qkv(x).reshape(batch, tokens, 3, attention.num_heads, attention.head_dim)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, heads, T, d]
-    return attention.q_norm(q), attention.k_norm(k), v
 
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.num_heads: int = attention.num_heads
+        self.head_dim: int = attention.head_dim
+        self.scale: float = self.head_dim**-0.5
+        self.qkv, self.proj = attention.qkv, attention.proj
+        self.q_norm, self.k_norm, self.norm = attention.q_norm, attention.k_norm, attention.norm
+        self.attn_drop, self.proj_drop = attention.attn_drop, attention.proj_drop
 
-def merge_heads(attention: nn.Module, x: Tensor) -> Tensor:
-    """Join heads and project: [B, heads, T, d] -> [B, T, D]."""
-    batch, _, tokens, _ = x.shape
-    x = x.transpose(1, 2).reshape(batch, tokens, attention.num_heads * attention.head_dim)
-    return attention.proj_drop(attention.proj(attention.norm(x)))
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project tokens [B, T, D] to queries, keys and values, each [B, heads, T, d]."""
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, heads, T, d]
+        return self.q_norm(q), self.k_norm(k), v
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend with the fused kernel: [B, heads, T, d] each, to [B, heads, T, d]."""
+        dropout = self.attn_drop.p if self.training else 0.0
+        return scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """Join the heads and project: [B, heads, T, d] to [B, T, D]."""
+        x = x.transpose(1, 2).flatten(2)
+        return self.proj_drop(self.proj(self.norm(x)))

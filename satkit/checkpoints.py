@@ -34,9 +34,10 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"checkpoint {str(path)!r} cannot be read as weights: {error}") from error
+    return content
 
 
 def load_official_checkpoint(

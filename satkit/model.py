@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from timm.layers import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from satkit import backbones
 
@@ -38,7 +38,7 @@ class Localization(NamedTuple):
     layer_maps: Tensor | None = None
 
 
-class SpatialQueryAttention(nn.Module):
+class SpatialQueryAttention(backbones.Projections):
     """Self-attention gated by the map that one query token draws (SQA, Sec. 3.2, Eq. 3–6).
 
     Takes over the projections of an ordinary attention, so its parameters keep their names.
@@ -60,19 +60,15 @@ class SpatialQueryAttention(nn.Module):
 
     def __init__(
         self,
-        attention: nn.Module,
+        attention: Attention,
         query: int = -1,
         gate: str = "after_softmax",
         similarity: str = "official",
         fused: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(attention)
         _one_of("gate", gate, GATES)
         _one_of("similarity", similarity, SIMILARITIES)
-        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
-        self.qkv, self.proj = attention.qkv, attention.proj
-        self.q_norm, self.k_norm, self.norm = attention.q_norm, attention.k_norm, attention.norm
-        self.attn_drop, self.proj_drop = attention.attn_drop, attention.proj_drop
         self.query, self.gate, self.similarity, self.fused = query, gate, similarity, fused
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,13 +81,13 @@ class SpatialQueryAttention(nn.Module):
             Tokens [B, T, D], and the gate M [B, T] in 0–1: one value a token (key), prefix tokens
             and the spatial token itself included.
         """
-        q, k, v = backbones.project_qkv(self, x)  # each [B, heads, T, d]
+        q, k, v = self.project(x)  # each [B, heads, T, d]
         gate = self._gate(q[:, :, self.query], k)  # [B, T]
         attend = self._fused_attention if self.fused else self._plain_attention
-        return backbones.merge_heads(self, attend(q, k, v, gate[:, None, :, None])), gate
+        return self.merge(attend(q, k, v, gate[:, None, :, None])), gate
 
     def _gate(self, query: Tensor, k: Tensor) -> Tensor:
-        similarity = torch.einsum("bhd,bhtd->bht", query, k) * self.head_dim**-0.5
+        similarity = torch.einsum("bhd,bhtd->bht", query, k) * self.scale
         if self.similarity == "mean_of_sigmoids":
             return similarity.sigmoid().mean(dim=1)
         if self.similarity == "paper":  # sum over heads / √(heads d) = q·k / √D
@@ -103,12 +99,11 @@ class SpatialQueryAttention(nn.Module):
             v = v * gate  # (softmax(QKᵀ) diag(M)) V = softmax(QKᵀ) (diag(M) V)
         else:
             k = k * gate  # (QKᵀ) diag(M) = Q (diag(M) K)ᵀ
-        dropout = self.attn_drop.p if self.training else 0.0
-        return scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.attend(q, k, v)
 
     def _plain_attention(self, q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         keys = gate.transpose(-2, -1)  # [B, 1, 1, T]
-        logits = q @ k.transpose(-2, -1) * self.head_dim**-0.5  # [B, heads, T, T]
+        logits = q @ k.transpose(-2, -1) * self.scale  # [B, heads, T, T]
         if self.gate == "after_softmax":
             attention = logits.softmax(dim=-1) * keys
         else:
@@ -162,14 +157,15 @@ class SAT(nn.Module):
         class_token = self.backbone.cls_token
         if token_init != "random" and class_token is None:
             raise ValueError(f"token_init={token_init!r} needs a backbone with a class token")
-        self.loc_token = self.loc_embed = None
+        self.loc_token: nn.Parameter | None = None
+        self.loc_embed: nn.Parameter | None = None
         if token_init == "shared":
             return
-        shape = (1, 1, self.backbone.embed_dim)
-        self.loc_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
-        self.loc_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
-        if token_init == "class_token":
-            self.loc_token = nn.Parameter(class_token.detach().clone())
+        token, position = torch.empty(2, 1, 1, self.backbone.embed_dim).unbind()
+        nn.init.trunc_normal_(token, std=0.02)
+        nn.init.trunc_normal_(position, std=0.02)
+        self.loc_token = nn.Parameter(class_token.clone() if token_init == "class_token" else token)
+        self.loc_embed = nn.Parameter(position)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -185,26 +181,24 @@ class SAT(nn.Module):
             ValueError: Images of another size or type than the backbone's.
         """
         backbones.check_images(self.backbone, images)
-        token = None if self.loc_token is None else self.loc_token + self.loc_embed
-        x = backbones.embed(self.backbone, images, token)  # [B, P + hw (+ 1), D]
+        x = backbones.embed(self.backbone, images, self._spatial_token())  # [B, P + hw (+ 1), D]
         gates = []
         for index, block in enumerate(self.backbone.blocks):
             if index in self.spatial:
                 x, gate = backbones.run_block(block, x)
-                gates.append(self._patches(gate))  # [B, hw]
+                gates.append(backbones.patch_grid(self.backbone, gate))  # [B, h, w]
             else:
                 x = block(x)
-        height, width = backbones.grid_size(self.backbone)
-        layer_maps = torch.stack(gates, dim=1).unflatten(2, (height, width))  # [B, N, h, w]
-        features = self._patches(backbones.final_norm(self.backbone)(x))  # [B, hw, D]
-        features = features.transpose(1, 2).unflatten(2, (height, width))  # [B, D, h, w]
-        logits = self.head(features).mean(dim=(2, 3))  # GAP: [B, C]
+        layer_maps = torch.stack(gates, dim=1)  # [B, N, h, w]
+        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         return Localization(logits, layer_maps.mean(dim=1), layer_maps)
 
-    def _patches(self, x: Tensor) -> Tensor:
-        """Keep the patch tokens of [B, T] or [B, T, D]."""
-        first = self.backbone.num_prefix_tokens
-        return x[:, first:] if self.loc_token is None else x[:, first:-1]
+    def _spatial_token(self) -> Tensor | None:
+        """The token with its position [1, 1, D]; None where the class token takes its part."""
+        if self.loc_token is None or self.loc_embed is None:
+            return None
+        return self.loc_token + self.loc_embed
 
 
 def spatial_block_indices(depth: int, count: int) -> tuple[int, ...]:

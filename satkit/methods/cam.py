@@ -20,7 +20,7 @@ class CAM(nn.Module):
     def __init__(self, backbone: VisionTransformer, num_classes: int) -> None:
         super().__init__()
         self.backbone, self.num_classes = backbone, num_classes
-        self.head = ConvHead(backbone.embed_dim, num_classes)
+        self.head = class_map_head(backbone, num_classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -38,35 +38,14 @@ class CAM(nn.Module):
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
         x = self.backbone.blocks(backbones.embed(self.backbone, images))  # [B, P + hw, D]
-        logits, class_maps = self.head(self.backbone, x)
+        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         return Localization(logits, select_class_maps(class_maps, logits, labels))
 
 
-class ConvHead(nn.Conv2d):
-    """TS-CAM's head: a 3x3 convolution from patch tokens to class maps.
-
-    Args:
-        width: D, channels of the tokens.
-        num_classes: C.
-    """
-
-    def __init__(self, width: int, num_classes: int) -> None:
-        super().__init__(width, num_classes, kernel_size=3, padding=1)
-
-    def forward(self, backbone: VisionTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify tokens.
-
-        Args:
-            backbone: The transformer that made them.
-            x: Its last block's tokens [B, P + hw, D], before the last LayerNorm.
-
-        Returns:
-            Logits [B, C] (mean of the class maps) and class maps [B, C, h, w].
-        """
-        x = backbones.final_norm(backbone)(x)[:, backbone.num_prefix_tokens :]  # [B, hw, D]
-        features = x.transpose(1, 2).unflatten(2, backbones.grid_size(backbone))  # [B, D, h, w]
-        class_maps = super().forward(features)  # [B, C, h, w]
-        return class_maps.mean(dim=(2, 3)), class_maps
+def class_map_head(backbone: VisionTransformer, num_classes: int) -> nn.Conv2d:
+    """TS-CAM's head, which SAT shares: a 3x3 convolution from patch tokens to class maps."""
+    return nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=3, padding=1)
 
 
 def select_class_maps(class_maps: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:

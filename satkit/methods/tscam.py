@@ -1,4 +1,4 @@
-"""TS-CAM: class-token attention summed over all blocks, times the class map (Table 1's baseline)."""
+"""TS-CAM: class-token attention of all blocks times the class map, Table 1's baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from satkit import backbones
-from satkit.methods.cam import ConvHead, check_labels, select_class_maps
+from satkit.methods.cam import check_labels, class_map_head, select_class_maps
 from satkit.model import Localization
 
 
@@ -33,7 +33,7 @@ class TSCAM(nn.Module):
         self.backbone, self.num_classes = backbone, num_classes
         for block in backbone.blocks:
             block.attn = ClassTokenAttention(block.attn)
-        self.head = ConvHead(backbone.embed_dim, num_classes)
+        self.head = class_map_head(backbone, num_classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -55,27 +55,16 @@ class TSCAM(nn.Module):
         rows = []
         for block in self.backbone.blocks:
             x, row = backbones.run_block(block, x)
-            rows.append(row[:, self.backbone.num_prefix_tokens :])  # [B, hw]
-        height, width = backbones.grid_size(self.backbone)
-        attention = torch.stack(rows, dim=1).unflatten(2, (height, width))  # [B, L, h, w]
-        logits, class_maps = self.head(self.backbone, x)  # [B, C], [B, C, h, w]
+            rows.append(backbones.patch_grid(self.backbone, row))  # [B, h, w]
+        attention = torch.stack(rows, dim=1)  # [B, L, h, w]
+        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
         return Localization(logits, maps, attention)
 
 
-class ClassTokenAttention(nn.Module):
-    """Attention that also returns the class token's row of weights, and only that row.
-
-    Args:
-        attention: timm ``Attention`` whose projections are used from now on.
-    """
-
-    def __init__(self, attention: nn.Module) -> None:
-        super().__init__()
-        self.num_heads, self.head_dim = attention.num_heads, attention.head_dim
-        self.qkv, self.proj = attention.qkv, attention.proj
-        self.q_norm, self.k_norm, self.norm = attention.q_norm, attention.k_norm, attention.norm
-        self.attn_drop, self.proj_drop = attention.attn_drop, attention.proj_drop
+class ClassTokenAttention(backbones.Projections):
+    """Attention that also returns the class token's row of weights, and only that row."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Attend.
@@ -86,9 +75,7 @@ class ClassTokenAttention(nn.Module):
         Returns:
             Tokens [B, T, D], and the class token's attention to all tokens [B, T] (head mean).
         """
-        q, k, v = backbones.project_qkv(self, x)  # each [B, heads, T, d]
-        similarity = torch.einsum("bhd,bhtd->bht", q[:, :, 0], k) * self.head_dim**-0.5
+        q, k, v = self.project(x)  # each [B, heads, T, d]
+        similarity = torch.einsum("bhd,bhtd->bht", q[:, :, 0], k) * self.scale
         row = similarity.softmax(dim=-1).mean(dim=1)  # [B, T]
-        dropout = self.attn_drop.p if self.training else 0.0
-        attended = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        return backbones.merge_heads(self, attended), row
+        return self.merge(self.attend(q, k, v)), row

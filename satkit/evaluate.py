@@ -1,0 +1,231 @@
+"""A localizer and a data set in, metrics out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from satkit import data
+from satkit.boxes import component_boxes, iou, prepare_maps
+from satkit.metrics import BoxLocalization, MaskLocalization
+from satkit.progress import Progress
+
+DELTAS = (0.3, 0.5, 0.7)
+
+
+@dataclass
+class Outputs:
+    """What a localizer said about a data set.
+
+    Attributes:
+        maps: Localization maps [N, h, w]; of the true class where a method has class maps.
+        logits: [N, C].
+        labels: int [N].
+        boxes: N arrays [n, 4], xyxy pixels of the evaluated crop.
+        paths: Names of the images.
+        image_size: Side of the evaluated crop, pixels.
+        masks: PxAP and pIoU, where the data set has masks.
+        images_per_second: Speed of it all, loading included.
+    """
+
+    maps: Tensor
+    logits: Tensor
+    labels: Tensor
+    boxes: list[np.ndarray]
+    paths: list[str]
+    image_size: int
+    masks: dict[str, float]
+    images_per_second: float
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    protocol: str = "sat",
+    thresholds: Sequence[float] | None = None,
+    threshold: float | None = None,
+    ten_crop: bool = False,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device | None = None,
+) -> dict[str, Any]:
+    """Evaluate a localizer.
+
+    Args:
+        model: Maps ``(images, labels)`` to :class:`satkit.model.Localization`.
+        dataset: Of :func:`satkit.data.load`, with the transform of the same protocol.
+        protocol: ``"sat"`` or ``"wsoleval"``; see :class:`satkit.metrics.BoxLocalization`.
+        thresholds: Candidates, 0–1; the protocol's where None. The best of them *on this data
+            set* is taken, as the official code does.
+        threshold: Chosen before (on held-out images); then ``thresholds`` are not compared.
+        ten_crop: Classify by the mean softmax of the items' ``crops`` (Sec. 4.1).
+        batch_size: Images at a time.
+        workers: Processes that load images.
+        device: Where to compute; a GPU if there is one.
+
+    Returns:
+        Percentages ``top1_cls top5_cls top1_loc top5_loc gt_known max_box_acc_v2
+        max_box_acc@{0.3,0.5,0.7}``, the ``threshold`` used, ``pxap piou`` where there are masks,
+        the same three accuracies of the full-image box, and ``images_per_second``.
+
+    Raises:
+        ValueError: An empty data set, or maps and images that make no sense.
+    """
+    outputs = collect(
+        model, dataset, protocol=protocol, ten_crop=ten_crop, batch_size=batch_size,
+        workers=workers, device=device,
+    )  # fmt: skip
+    return score(outputs, protocol=protocol, thresholds=thresholds, threshold=threshold)
+
+
+@torch.inference_mode()
+def collect(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    protocol: str = "sat",
+    ten_crop: bool = False,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device | None = None,
+    label: str = "evaluate",
+) -> Outputs:
+    """Run a localizer over a data set; see :func:`evaluate` for the arguments.
+
+    Args:
+        model: The localizer; left in evaluation mode on ``device``.
+        dataset: What to localize.
+        protocol: Decides how maps become masks for PxAP and pIoU.
+        ten_crop: Classify by ten crops.
+        batch_size: Images at a time.
+        workers: Processes that load images.
+        device: Where to compute.
+        label: Of the progress.
+
+    Returns:
+        Maps, logits and what the data set knows.
+
+    Raises:
+        ValueError: The data set is empty.
+    """
+    if len(dataset) == 0:  # type: ignore[arg-type]
+        raise ValueError("the data set is empty: there is nothing to evaluate")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(device).eval()
+    loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=data.collate)
+    masks = MaskLocalization(protocol=protocol)
+    parts: list[dict[str, Any]] = []
+    start = time.perf_counter()
+    for batch in Progress(loader, len(loader), label):
+        parts.append(_localize(model, batch, ten_crop, device))
+        if "mask" in batch:
+            masks.update(parts[-1]["maps"], batch["mask"], batch.get("ignore"))
+    seconds = time.perf_counter() - start
+    return Outputs(
+        maps=torch.cat([part["maps"] for part in parts]),
+        logits=torch.cat([part["logits"] for part in parts]),
+        labels=torch.cat([part["label"] for part in parts]),
+        boxes=[box.numpy() for part in parts for box in part["boxes"]],
+        paths=[path for part in parts for path in part["path"]],
+        image_size=int(batch["image"].shape[-1]),
+        masks={k: float(v) for k, v in masks.compute().items()} if "mask" in batch else {},
+        images_per_second=len(dataset) / seconds,  # type: ignore[arg-type]
+    )
+
+
+def _localize(
+    model: nn.Module, batch: dict[str, Any], ten_crop: bool, device: torch.device
+) -> dict[str, Any]:
+    output = model(batch["image"].to(device), batch["label"].to(device))
+    logits = output.logits
+    if ten_crop:
+        crops = batch["crops"].to(device)  # [B, 10, 3, H, W]
+        scores = model(crops.flatten(0, 1)).logits.softmax(dim=1)  # [10 B, C]
+        logits = scores.unflatten(0, crops.shape[:2]).mean(dim=1).log()  # [B, C]
+    kept = {k: batch[k] for k in ("label", "boxes", "path")}
+    return {"maps": output.maps.float().cpu(), "logits": logits.float().cpu(), **kept}
+
+
+def score(
+    outputs: Outputs,
+    *,
+    protocol: str = "sat",
+    thresholds: Sequence[float] | None = None,
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """Turn outputs into metrics; see :func:`evaluate` for the arguments and what comes back.
+
+    Args:
+        outputs: Of :func:`collect`.
+        protocol: Localization protocol.
+        thresholds: Candidates.
+        threshold: Chosen before.
+
+    Returns:
+        Metrics by name.
+    """
+    grid = thresholds or None if threshold is None else [threshold]
+    metric = BoxLocalization(protocol=protocol, thresholds=grid, image_size=outputs.image_size)
+    metric.update(outputs.maps, outputs.boxes, outputs.logits, outputs.labels)
+    values = {k: float(v) for k, v in metric.compute().items()}
+    return {
+        **values,
+        **outputs.masks,
+        **full_image_box(outputs.boxes, outputs.image_size),
+        "images": len(outputs.paths),
+        "images_per_second": outputs.images_per_second,
+    }
+
+
+def full_image_box(boxes: Sequence[np.ndarray], image_size: int) -> dict[str, float]:
+    """Accuracy of the trivial prediction, the box of the whole image.
+
+    Args:
+        boxes: N arrays [n, 4] of true boxes, pixels.
+        image_size: Side of the image, pixels.
+
+    Returns:
+        ``full_image@0.3``, ``@0.5`` and ``@0.7``: percent of images with an IoU of at least that.
+    """
+    frame = np.array([[0, 0, image_size, image_size]])
+    best = np.array([iou(frame, true).max(initial=0.0) for true in boxes])
+    return {f"full_image@{delta}": float((best >= delta).mean() * 100) for delta in DELTAS}
+
+
+def predictions(outputs: Outputs, *, protocol: str, threshold: float) -> pd.DataFrame:
+    """One row an image: what was predicted, and how good it is.
+
+    Args:
+        outputs: Of :func:`collect`.
+        protocol: Localization protocol.
+        threshold: On the maps, 0–1.
+
+    Returns:
+        ``path label predicted top5 iou x0 y0 x1 y1``; boxes half-open in pixels of the crop.
+    """
+    maps = prepare_maps(outputs.maps, outputs.image_size, protocol)
+    found = np.asarray(component_boxes(maps, [threshold], protocol=protocol))[:, 0]  # [N, 4]
+    ranked = outputs.logits.topk(min(5, outputs.logits.shape[1]), dim=1).indices  # [N, 5]
+    best = [
+        float(iou(box[None], true).max(initial=0.0))
+        for box, true in zip(found, outputs.boxes, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "path": outputs.paths,
+            "label": outputs.labels.numpy(),
+            "predicted": ranked[:, 0].numpy(),
+            "top5": (ranked == outputs.labels[:, None]).any(dim=1).numpy(),
+            "iou": np.round(best, 6),
+            **{name: found[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))},
+        }
+    )

@@ -1,0 +1,52 @@
+"""Progress that reads well on a terminal, in a notebook, and in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+LOG_SECONDS = 15.0
+
+
+class Progress(Generic[T]):
+    """Iterate with progress: a bar on a terminal, else a line every fifteen seconds.
+
+    Args:
+        items: What to iterate over.
+        total: How many items there are.
+        label: What is being done.
+        done: How many were done before (a resumed run).
+    """
+
+    def __init__(self, items: Iterable[T], total: int, label: str, done: int = 0) -> None:
+        self.items, self.total, self.label, self.done = items, total, label, done
+        self.note = ""
+
+    def __iter__(self) -> Iterator[T]:
+        yield from self._bar() if sys.stderr.isatty() else self._lines()
+
+    def _bar(self) -> Iterator[T]:
+        with tqdm(total=self.total, initial=self.done, desc=self.label) as bar:
+            for item in self.items:
+                yield item
+                bar.set_postfix_str(self.note, refresh=False)
+                bar.update()
+
+    def _lines(self) -> Iterator[T]:
+        start = last = time.monotonic()
+        for count, item in enumerate(self.items, start=1):
+            yield item
+            now = time.monotonic()
+            if now - last >= LOG_SECONDS:
+                last = now
+                left = (now - start) / count * (self.total - self.done - count)
+                note = f"  {self.note}" if self.note else ""
+                print(
+                    f"{self.label}: {self.done + count}/{self.total}, {left:.0f} s left{note}",
+                    flush=True,
+                )

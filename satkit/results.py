@@ -1,0 +1,252 @@
+"""Runs as files: what was asked, what came out, and where it came from.
+
+``runs/<experiment>/<id>/`` holds ``settings.json``, ``provenance.json``, ``log.csv`` (one row an
+epoch), ``steps.csv`` (one row a step), ``metrics.json``, ``predictions.csv`` and
+``model.safetensors``. ``metrics.json`` is written last: a run without it is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from satkit.checkpoints import read_weights
+from satkit.methods import create_model, load_weights
+from satkit.settings import TrainSettings
+
+SOURCE = Path(__file__).parent
+#: What a run's numbers depend on; figures, notebooks and the command line are not among it.
+COMPUTING = (
+    "model.py",
+    "losses.py",
+    "backbones.py",
+    "methods/*.py",
+    "boxes.py",
+    "metrics.py",
+    "data/*.py",
+    "train.py",
+    "evaluate.py",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished or unfinished run.
+
+    Attributes:
+        dir: Its folder.
+    """
+
+    dir: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether all files are there."""
+        return (self.dir / "metrics.json").is_file()
+
+    @property
+    def settings(self) -> TrainSettings:
+        """What was asked."""
+        return TrainSettings(**read_json(self.dir / "settings.json"))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Commit, date, device, versions, data and seconds."""
+        return read_json(self.dir / "provenance.json")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Final numbers, in percent where they are accuracies."""
+        return read_json(self.dir / "metrics.json")
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """One row an epoch: mean losses, and metrics where the epoch was evaluated."""
+        return pd.read_csv(self.dir / "log.csv")
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """One row an optimizer step: losses and learning rate."""
+        return pd.read_csv(self.dir / "steps.csv")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """One row a test image: label, prediction, box, IoU."""
+        return pd.read_csv(self.dir / "predictions.csv")
+
+    @property
+    def stale(self) -> str:
+        """Why the numbers may differ from what today's code gives; empty where they do not."""
+        if not self.finished:
+            return "the run is not finished"
+        if self.provenance["code"] != code_fingerprint():
+            return f"the code has changed since commit {self.provenance['commit'][:8]}"
+        return ""
+
+    def model(self) -> nn.Module:
+        """The trained localizer, in evaluation mode on the CPU."""
+        model = build_model(self.settings, len(self.provenance["classes"]), pretrained=False)
+        load_weights(model, read_weights(self.dir / "model.safetensors"), f"run {self.dir}")
+        return model.eval()
+
+    def banner(self) -> str:
+        """One line that says where the numbers come from."""
+        origin = self.provenance
+        dirty = " with uncommitted changes" if origin["dirty"] else ""
+        stale = f" (STALE: {self.stale})" if self.stale else ""
+        return (
+            f"run {self.dir.name}: commit {origin['commit'][:8]}{dirty}, {origin['date'][:16]}, "
+            f"{origin['device']}, data {origin['data']}, seed {self.settings.seed}{stale}"
+        )
+
+
+def build_model(settings: TrainSettings, num_classes: int, pretrained: bool = True) -> nn.Module:
+    """Create the localizer that settings describe.
+
+    Args:
+        settings: Of the run.
+        num_classes: C, from the data set.
+        pretrained: Load pretrained weights where the settings ask for them.
+
+    Returns:
+        An untrained localizer on a (pretrained) backbone.
+    """
+    options: dict[str, Any] = {}
+    if settings.method == "sat":
+        names = ("gate", "spatial_blocks", "token_init", "similarity")
+        options = {name: getattr(settings, name) for name in names}
+    return create_model(
+        settings.method,
+        settings.backbone,
+        num_classes,
+        pretrained=pretrained and settings.pretrained,
+        image_size=settings.image_size,
+        drop_path=settings.drop_path,
+        checkpoint=(settings.checkpoint or None) if pretrained else None,
+        **options,
+    )
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run's folder.
+
+    Args:
+        path: The folder, or a file in it.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: There is no run.
+    """
+    folder = Path(path)
+    folder = folder.parent if folder.is_file() else folder
+    if not (folder / "settings.json").is_file():
+        raise FileNotFoundError(
+            f"{str(path)!r} is no run: expected a folder with settings.json and "
+            "model.safetensors, as `python -m satkit train` prints it"
+        )
+    return Run(folder)
+
+
+def load(experiment: str | None = None, runs_dir: str | Path = "runs") -> pd.DataFrame:
+    """All finished runs as a table.
+
+    Args:
+        experiment: Only this one; all where None.
+        runs_dir: Folder of all runs.
+
+    Returns:
+        One row a run: its settings, its scalar metrics, ``commit``, ``date``, ``device``,
+        ``stale`` and ``dir``. Empty where there is none.
+    """
+    rows = []
+    for path in sorted(Path(runs_dir).glob(f"{experiment or '*'}/*/metrics.json")):
+        run = Run(path.parent)
+        scalars = {k: v for k, v in run.metrics.items() if isinstance(v, int | float | str)}
+        origin = {k: run.provenance[k] for k in ("commit", "date", "device", "data")}
+        rows.append(
+            {**run.settings.model_dump(mode="json"), **scalars, **origin}
+            | {"stale": run.stale, "dir": str(run.dir)}
+        )
+    return pd.DataFrame(rows)
+
+
+def provenance(device: str, data: str) -> dict[str, Any]:
+    """Where a result comes from.
+
+    Args:
+        device: ``cpu`` or the GPU's name.
+        data: Fingerprint of the data.
+
+    Returns:
+        Commit, whether the tree was changed, date (UTC), device, processor count, versions, data.
+    """
+    commit, dirty = commit_of_source()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "code": code_fingerprint(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "data": data,
+    }
+
+
+def commit_of_source() -> tuple[str, bool]:
+    """Commit of the checkout that this package lies in, and whether files in it were changed."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(SOURCE), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", str(SOURCE)))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", False
+
+
+def code_fingerprint() -> str:
+    """Short hash of the source files that numbers depend on."""
+    digest = hashlib.sha256()
+    for pattern in COMPUTING:
+        for path in sorted(SOURCE.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that is whole or not there."""
+    write_atomically(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is whole or not there."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

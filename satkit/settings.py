@@ -1,0 +1,222 @@
+"""Every parameter of a run in one place, and the values that the profiles give them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from difflib import get_close_matches
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from satkit.backbones import SHIPPED_BACKBONE
+
+Profile = Literal["smoke", "lab", "paper"]
+DatasetName = Literal[
+    "aviary", "cub", "birds", "butterflies", "tiny_imagenet", "imagenet", "folder"
+]
+
+#: What a run computes does not depend on these, so they do not name it.
+NOT_IN_ID = {"profile", "experiment", "runs_dir", "data_root", "workers", "eval_batch_size"}
+
+
+class TrainSettings(BaseModel):
+    """All parameters of training and evaluating one localizer.
+
+    Build it with :meth:`for_profile`, which knows the paper's values and the laptop's.
+
+    Raises:
+        pydantic.ValidationError: Unknown name or a value outside its range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: Profile = Field("lab", description="set of defaults: smoke, lab or paper")
+    experiment: str = Field(
+        "default", pattern=r"^[\w.-]+$", description="folder under runs_dir, groups runs"
+    )
+    runs_dir: str = Field("runs", description="folder of all runs")
+    # model
+    method: Literal["sat", "tscam", "cam"] = Field("sat", description="localizer")
+    backbone: str = Field(SHIPPED_BACKBONE, description="plain ViT by its timm name")
+    pretrained: bool = Field(True, description="start from pretrained weights")
+    checkpoint: str = Field("", description="file of backbone weights; timm's hub where empty")
+    gate: Literal["after_softmax", "before_softmax"] = Field(
+        "after_softmax", description="where the map gates the attention (Table 10)"
+    )
+    spatial_blocks: int = Field(3, ge=1, description="N, spatial-aware blocks (Table 9)")
+    token_init: Literal["random", "class_token", "shared"] = Field(
+        "random", description="start of the spatial token (Table 11)"
+    )
+    similarity: Literal["official", "paper", "mean_of_sigmoids"] = Field(
+        "official", description="how the spatial token compares itself with the others"
+    )
+    freeze: Literal["a", "b", "c", "d", "e", "e_literal"] = Field(
+        "a", description="frozen part (Tables 8, 14); a: none"
+    )
+    drop_path: float = Field(0.1, ge=0, lt=1, description="stochastic depth of the last block")
+    # data
+    dataset: DatasetName = Field("aviary", description="data set")
+    data_root: str = Field("", description="folder of the data set; Aviary has none")
+    labels: Literal["species", "family"] = Field("species", description="classes of `birds`")
+    variant: Literal["every_part", "head_only"] = Field(
+        "every_part", description="Aviary: which parts tell the species"
+    )
+    image_size: int = Field(96, ge=16, description="side of the crop, pixels")
+    resize_size: int = Field(110, ge=16, description="side before the crop, pixels")
+    shots: int = Field(0, ge=0, description="training images a class (Table 8); 0: all")
+    train_images: int = Field(0, ge=0, description="use so many training images; 0: all")
+    eval_images: int = Field(0, ge=0, description="use so many test images; 0: all")
+    workers: int = Field(0, ge=0, description="processes that load images")
+    # losses
+    target_area: float = Field(0.2, ge=0, le=1, description="λ of the batch area loss (Eq. 7)")
+    area_term: Literal["batch_area", "area", "none"] = Field(
+        "batch_area", description="area loss (Tables 2, 13)"
+    )
+    pixel_term: Literal["normalization", "weighted_entropy", "none"] = Field(
+        "normalization", description="loss on single patches (Tables 2, 12)"
+    )
+    smoothing: Literal["official", "gaussian", "none"] = Field(
+        "official", description="kernel of the normalization loss"
+    )
+    padding: Literal["zeros", "replicate"] = Field("zeros", description="border of that kernel")
+    # optimisation
+    epochs: int = Field(4, ge=1, description="passes over the training images")
+    batch_size: int = Field(32, ge=1, description="images a step, over all processes")
+    accumulation: int = Field(1, ge=1, description="batches a step of the optimizer")
+    lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="of matrices and tokens")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="learning rate over time; the official code's stays constant"
+    )
+    min_lr: float = Field(1e-6, ge=0, description="end of the cosine schedule")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where a GPU has it"
+    )
+    seed: int = Field(0, ge=0, description="seed of everything random")
+    # evaluation
+    protocol: Literal["sat", "wsoleval"] = Field("sat", description="localization protocol")
+    thresholds: tuple[float, ...] = Field((), description="on maps, 0-1; empty: the protocol's")
+    selection: Literal["held_out", "test"] = Field(
+        "held_out", description="where epoch and threshold are chosen; the official code: test"
+    )
+    holdout: float = Field(
+        0.2, gt=0, lt=1, description="share of the training images held out where a set has no val"
+    )
+    evaluate_from: int = Field(0, ge=0, description="first epoch that is evaluated; 0: the last")
+    ten_crop: bool = Field(False, description="classify by ten crops (Sec. 4.1)")
+    eval_batch_size: int = Field(64, ge=1, description="images at a time")
+
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _parse_thresholds(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part for part in value.replace(",", " ").split())
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _check_thresholds(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 <= threshold <= 1 for threshold in value):
+            raise ValueError(f"thresholds must lie in 0-1, as maps do, but are {value}")
+        return tuple(sorted(value))
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.image_size > self.resize_size:
+            raise ValueError(
+                f"image_size {self.image_size} is cut out of resize_size {self.resize_size}; "
+                "make resize_size at least as large"
+            )
+        if self.method != "sat" and (self.area_term, self.pixel_term) != ("none", "none"):
+            raise ValueError(
+                f"method {self.method!r} has no foreground probabilities: set area_term and "
+                "pixel_term to 'none'"
+            )
+        if self.method != "sat" and self.freeze != "a":
+            raise ValueError("freeze is for SAT's parts only; set it to 'a'")
+        return self
+
+    @classmethod
+    def for_profile(cls, profile: str = "lab", **given: Any) -> Self:
+        """Settings of a profile, with single values replaced.
+
+        Args:
+            profile: ``smoke``, ``lab`` or ``paper``.
+            **given: Values that differ from the profile's.
+
+        Raises:
+            ValueError: Unknown name (the nearest one is suggested) or bad value.
+        """
+        for name in given:
+            if name not in cls.model_fields:
+                near = get_close_matches(name, cls.model_fields, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"there is no setting {name!r}.{hint} Settings: {', '.join(cls.model_fields)}"
+                )
+        defaults = _profile_defaults(profile, str(given.get("dataset") or ""))
+        if given.get("method", "sat") != "sat":
+            defaults |= {"area_term": "none", "pixel_term": "none"}
+        return cls(**{**defaults, "profile": profile, **given})
+
+    def id(self, fingerprint: str) -> str:
+        """Name of the run: a hash of what it computes.
+
+        Args:
+            fingerprint: Of the data.
+
+        Returns:
+            Twelve hexadecimal digits.
+        """
+        content = self.model_dump(mode="json", exclude=NOT_IN_ID)
+        text = json.dumps({**content, "data": fingerprint}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+#: Thresholds for held-out choice: the official four stop at 0.45, small backbones peak elsewhere.
+FINE_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 19))
+
+_PHOTOGRAPHS = {
+    "backbone": "deit_tiny_patch16_224",
+    "image_size": 224,
+    "resize_size": 256,
+    "target_area": 0.25,
+    "thresholds": FINE_THRESHOLDS,
+}
+_AVIARY = {"thresholds": FINE_THRESHOLDS}
+_PAPER = {
+    "backbone": "deit_small_patch16_224",
+    "image_size": 224,
+    "resize_size": 256,
+    "target_area": 0.25,
+    "epochs": 30,
+    "batch_size": 256,
+    "lr": 1e-4,
+    "selection": "test",
+    "evaluate_from": 26,
+    "ten_crop": True,
+    "workers": 8,
+}
+_PAPER_IMAGENET = {"target_area": 0.35, "epochs": 5, "batch_size": 512, "lr": 1.5e-5} | {
+    "evaluate_from": 0
+}
+_SMOKE = {"epochs": 1, "batch_size": 8, "train_images": 24, "eval_images": 16}
+#: λ where the laptop's data sets need another one, epochs where they are small
+_LAB_BY_DATASET: dict[str, dict[str, Any]] = {
+    "birds": {"epochs": 10},
+    "tiny_imagenet": {"target_area": 0.35, "train_images": 5000, "epochs": 1, "eval_images": 2000},
+}
+
+
+def _profile_defaults(profile: str, dataset: str) -> dict[str, Any]:
+    if profile == "paper":
+        imagenet = dataset in ("imagenet", "tiny_imagenet")
+        return {**_PAPER, **(_PAPER_IMAGENET if imagenet else {})} | {"dataset": dataset or "cub"}
+    if profile not in ("smoke", "lab"):
+        raise ValueError(f"profile is {profile!r}; expected smoke, lab or paper")
+    photographs = dataset not in ("", "aviary")
+    values = {**(_PHOTOGRAPHS if photographs else _AVIARY), **_LAB_BY_DATASET.get(dataset, {})}
+    if profile == "smoke":  # any data set, but with the backbone that is always at hand
+        values |= {**_SMOKE, "backbone": SHIPPED_BACKBONE, "image_size": 96, "resize_size": 110}
+    return values
