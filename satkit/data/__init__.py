@@ -143,6 +143,7 @@ def _load_aviary(
         _check_choice("option of aviary", option, sorted({*own, *COMMON}))
     # it has a split "val" of its own, and nothing to decode: the common options say nothing here
     of_aviary = {key: value for key, value in options.items() if key in own}
+    transform = transform or Transform(image_size=96, resize_size=110, train=split == "train")
     return Aviary(split, transform=transform, seed=seed, **of_aviary)
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 #: what Pillow's decoders raise on damaged files
 _UNREADABLE = (
@@ -97,6 +97,6 @@ def _reason(file: str | Path | IO[bytes], error: BaseException) -> str:
         return "it is a folder"
     if isinstance(file, str | Path) and Path(file).stat().st_size == 0:
         return "it is empty (0 bytes)"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "it is empty, or not an image in any format that Pillow knows"
     return str(error)

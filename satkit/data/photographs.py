@@ -50,7 +50,8 @@ class Photographs(Dataset[dict[str, Any]]):
         self.root, self.classes, self.records, self.exif = listing
         self.transform = transform
         # shared memory, so that persistent workers of a DataLoader see a new epoch too
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._cache: dict[int, Resized] | None = {} if cache else None
         self._cached_bytes = 0
 

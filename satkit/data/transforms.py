@@ -39,7 +39,8 @@ def normalize(image: npt.NDArray[np.uint8]) -> Tensor:
     """
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     floats = F.to_dtype(tensor, torch.float32, scale=True)
-    return F.normalize(floats, list(IMAGENET_MEAN), list(IMAGENET_STD))
+    normalized: Tensor = F.normalize(floats, list(IMAGENET_MEAN), list(IMAGENET_STD))
+    return normalized
 
 
 def denormalize(image: Tensor) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,468 @@
+"""Every layout on disk, written in miniature, and the real photographs where they are at hand."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from satkit.data import Transform, load, read_mask
+
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+def write_image(path: Path, size: tuple[int, int] = (40, 30), color: int = 120) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (color, 90, 60)).save(path)
+
+
+def write_mask(path: Path, box: tuple[int, ...], size: tuple[int, int] = (40, 30)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[box[1] : box[3], box[0] : box[2]] = 255
+    Image.fromarray(mask).save(path)
+
+
+def write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# --- CUB -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cub(tmp_path: Path) -> Path:
+    root = tmp_path / "CUB_200_2011"
+    names = [f"00{c}.Bird_{c}/Bird_{c}_{n}.jpg" for c in (1, 2) for n in range(3)]
+    tables = {
+        "images": [f"{i} {name}" for i, name in enumerate(names, 1)],
+        "image_class_labels": [f"{i} {name[2]}" for i, name in enumerate(names, 1)],
+        "train_test_split": [f"{i} {int(i % 3 != 0)}" for i in range(1, 7)],
+        "bounding_boxes": [f"{i} 10.0 6.0 20.0 12.0" for i in range(1, 7)],
+        "classes": ["1 001.Bird_1", "2 002.Bird_2"],
+    }
+    for name in names:
+        write_image(root / "images" / name)
+    for table, lines in tables.items():
+        (root / f"{table}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_cub(cub):
+    train, test = load("cub", "train", cub), load("cub", "test", cub)
+    assert (len(train), len(test)) == (4, 2)
+    assert train.classes == ["001.Bird_1", "002.Bird_2"] and train.labels == [0, 0, 1, 1]
+    item = test[1]
+    assert item["label"] == 1 and item["path"].endswith("002.Bird_2/Bird_2_2.jpg")
+    assert item["size"] == (30, 40) and "mask" not in item
+    # x 10..30 of 40, y 6..18 of 30: int(10/40*256-16)=48, 176; int(6/30*256-16)=35, 137
+    assert item["boxes"].tolist() == [[48, 35, 176, 137]]
+
+
+@pytest.mark.parametrize("place", ["segmentations", "../segmentations"])
+def test_cub_masks_beside_or_inside(cub, place):
+    for image in (cub / "images").rglob("*.jpg"):
+        name = image.relative_to(cub / "images").with_suffix(".png")
+        write_mask(cub / place / name, (10, 6, 30, 18))
+    item = load("cub", "test", cub)[0]
+    rows, columns = torch.nonzero(item["mask"], as_tuple=True)
+    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert (torch.stack(found) - item["boxes"][0]).abs().max() <= 1
+
+
+def test_cub_is_found_in_the_folder_above(cub):
+    assert len(load("cub", "test", cub.parent)) == 2
+
+
+def test_cub_with_a_class_that_does_not_exist(cub):
+    (cub / "classes.txt").write_text("1 001.Bird_1\n")
+    with pytest.raises(ValueError, match=r"class 2, but classes\.txt has 1"):
+        load("cub", "train", cub)
+
+
+def test_cub_with_a_table_cut_short(cub):
+    (cub / "bounding_boxes.txt").write_text("1 10.0 6.0 20.0 12.0\n")
+    with pytest.raises(ValueError, match=r"bounding_boxes.txt has no line for image 2"):
+        load("cub", "train", cub)
+
+
+def test_cub_with_missing_photographs_names_them(cub):
+    (cub / "images/001.Bird_1/Bird_1_0.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 4 files .*Bird_1_0\.jpg"):
+        load("cub", "train", cub)
+
+
+# --- birds ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    species = [("017.Cardinal", 16, "Cardinal"), ("036.Flicker", 35, "Flicker")]
+    rows = []
+    for folder, label, family in species:
+        for number in range(4 - (label == 35)):
+            name = f"{family}_{number}.jpg"
+            write_image(tmp_path / "birds/images" / name)
+            row = {"file": name, "cub_path": f"{folder}/{name}", "label": label, "family": family}
+            split = "train" if number < 2 else "test"
+            box = dict(zip(CORNERS, (4.5, 3, 36.5, 27), strict=True))
+            rows.append(row | {"split": split, "width": 40, "height": 30} | box)
+    write_csv(tmp_path / "birds/boxes.csv", rows)
+    return tmp_path / "birds"
+
+
+def test_birds_by_species_keep_the_labels_of_cub(birds):
+    train, test = load("birds", "train", birds), load("birds", "test", birds)
+    assert (len(train), len(test)) == (4, 3)
+    assert train.num_classes == 200 and set(train.labels) == {16, 35}
+    assert train.classes[16] == "017.Cardinal" and train.classes[0] == "001.no_photograph"
+
+
+def test_birds_by_family_need_enough_photographs(birds):
+    dataset = load("birds", "train", birds, labels="family", min_photographs=3)
+    assert dataset.classes == ["Cardinal", "Flicker"] and dataset.labels == [0, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"min_photographs=4 leaves .*'Cardinal'"):
+        load("birds", "train", birds, labels="family", min_photographs=4)
+    with pytest.raises(ValueError, match=r"'genus'.*species.*family"):
+        load("birds", "train", birds, labels="genus")
+
+
+def test_a_photograph_resized_without_its_boxes_is_refused(birds):
+    write_image(birds / "images/Cardinal_0.jpg", (80, 60))
+    with pytest.raises(ValueError, match=r"Cardinal_0.*\(30, 40\).*\(60, 80\)"):
+        load("birds", "train", birds)[0]
+
+
+def test_real_birds(shared):
+    root = shared / "data/birds"
+    train, test = load("birds", "train", root), load("birds", "test", root)
+    assert (len(train), len(test), train.num_classes) == (418, 414, 200)
+    assert len({*train.labels, *test.labels}) == 195
+    families = load("birds", "train", root, labels="family").classes
+    wanted = "Flycatcher Gull Kingfisher Sparrow Tern Warbler Woodpecker Wren"
+    assert families == wanted.split()
+    for record in train.records + test.records:
+        (x0, y0, x1, y1), (height, width) = record.boxes[0], record.size
+        assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height, record
+
+
+# --- butterflies ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def butterflies(tmp_path: Path) -> Path:
+    rows = []
+    for label, name in enumerate(("Danaus_plexippus", "Pieris_rapae")):
+        for number in range(5):
+            file = f"00{label + 1}000{number}.jpg"
+            write_image(tmp_path / "images" / file)
+            write_mask(tmp_path / "masks" / file.replace("jpg", "png"), (4, 3, 36, 27))
+            row = {"file": file, "label": label, "name": name, "width": 40, "height": 30}
+            rows.append(row | dict(zip(CORNERS, (4, 3, 36, 27), strict=True)))
+    write_csv(tmp_path / "boxes.csv", rows[::-1])
+    return tmp_path
+
+
+def test_butterflies_take_every_third_file_of_a_species_for_testing(butterflies):
+    test = load("butterflies", "test", butterflies)
+    names = [Path(record.path).stem for record in test.records]
+    assert names == ["0010000", "0010003", "0020000", "0020003"]
+    train = load("butterflies", "train", butterflies)
+    assert len(train) == 6 and train.classes == ["Danaus_plexippus", "Pieris_rapae"]
+    assert test[0]["mask"].dtype == torch.bool and test[0]["mask"].shape == (224, 224)
+
+
+def test_a_mask_of_another_size_is_refused(butterflies):
+    write_mask(butterflies / "masks/0010000.png", (0, 0, 5, 5), size=(20, 30))
+    with pytest.raises(ValueError, match=r"0010000\.png is \(30, 20\).*\(30, 40\)"):
+        load("butterflies", "test", butterflies)[0]
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"),
+    [
+        (("", 3, 36, 27), "four numbers"),
+        (("left", 3, 36, 27), "four numbers.*'left'"),
+        (("nan", 3, 36, 27), "no area"),
+        ((36, 3, 4, 27), "no area"),
+        ((4, 3, 4, 27), "no area"),
+    ],
+)
+def test_a_senseless_box_is_refused_before_any_photograph_is_read(butterflies, corners, message):
+    with (butterflies / "boxes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rows[0] |= {key: str(value) for key, value in zip(CORNERS, corners, strict=True)}
+    write_csv(butterflies / "boxes.csv", rows)
+    with pytest.raises(ValueError, match=rf"0020004\.jpg.*{message}"):
+        load("butterflies", "train", butterflies)
+
+
+def test_a_csv_with_other_columns_is_refused(butterflies):
+    write_csv(butterflies / "boxes.csv", [{"image": "a.jpg", "label": 0}])
+    with pytest.raises(ValueError, match=r"boxes\.csv lacks the columns .*'file'.*'image'"):
+        load("butterflies", "train", butterflies)
+
+
+def test_real_butterflies(shared):
+    root = shared / "data/butterflies"
+    train, test = load("butterflies", "train", root), load("butterflies", "test", root)
+    assert (len(train), len(test), train.num_classes) == (551, 281, 10)
+    assert not {r.path for r in train.records} & {r.path for r in test.records}
+    assert min(Counter(test.labels).values()) == 19
+
+
+def test_real_butterflies_have_boxes_around_their_masks(shared):
+    root = shared / "data/butterflies"
+    for record in load("butterflies", "test", root).records[::6]:
+        rows, columns = np.nonzero(read_mask(root / record.mask))
+        around = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert np.abs(np.subtract(around, record.boxes[0])).max() <= 2.5, record
+
+
+# --- Tiny-ImageNet -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    root = tmp_path / "tiny-imagenet-200"
+    for name in ("n02", "n01"):
+        for number in range(2):
+            write_image(root / f"train/{name}/images/{name}_{number}.JPEG", (64, 64))
+        lines = [f"{name}_{number}.JPEG\t0\t8\t63\t39" for number in range(2)]
+        (root / f"train/{name}/{name}_boxes.txt").write_text("\n".join(lines) + "\n")
+    write_image(root / "val/images/val_0.JPEG", (64, 64))
+    (root / "val/val_annotations.txt").write_text("val_0.JPEG\tn02\t16\t16\t47\t47\n")
+    (root / "wnids.txt").write_text("n02\nn01\n")
+    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\ttench\n")
+    return root
+
+
+def zipped(folder: Path) -> Path:
+    archive = folder.parent / "any_name.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*.*")):
+            file.write(path, path.relative_to(folder.parent))
+    return archive
+
+
+@pytest.mark.parametrize("pack", [lambda folder: folder, zipped], ids=["folder", "zip"])
+def test_tiny_imagenet(tiny, pack):
+    root = pack(tiny)
+    train, test = load("tiny_imagenet", "train", root), load("tiny_imagenet", "test", root)
+    assert (len(train), len(test)) == (4, 1)
+    assert train.classes == ["goldfish", "tench"] and train.labels == [0, 0, 1, 1]
+    item = test[0]
+    assert item["label"] == 1
+    # the last pixel 47 counts: 16..48 of 64 -> int(16/64*256-16)=48 .. 176
+    assert item["boxes"].tolist() == [[48, 48, 176, 176]]
+
+
+def test_tiny_imagenet_reads_the_same_from_folder_and_zip(tiny):
+    folder, archive = (load("tiny_imagenet", "test", root) for root in (tiny, zipped(tiny)))
+    assert torch.equal(folder[0]["image"], archive[0]["image"])
+    assert folder.fingerprint() == archive.fingerprint()
+
+
+def test_a_zip_is_read_by_several_workers(tiny):
+    dataset = load("tiny_imagenet", "train", zipped(tiny))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2)
+    assert [item["index"] for item in loader] == [0, 1, 2, 3]
+
+
+def test_a_zip_cut_short_is_refused(tiny):
+    archive = zipped(tiny)
+    archive.write_bytes(archive.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"any_name\.zip is not a whole \.zip.*download"):
+        load("tiny_imagenet", "train", archive)
+
+
+def test_a_zip_of_something_else_is_refused(tiny):
+    (tiny / "wnids.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"'wnids\.txt'.*file without that"):
+        load("tiny_imagenet", "train", zipped(tiny))
+
+
+def test_real_tiny_imagenet(shared):
+    root = shared / "data/tiny-imagenet-100x300.zip"
+    train, test = load("tiny_imagenet", "train", root), load("tiny_imagenet", "test", root)
+    assert (len(train), len(test), train.num_classes) == (30000, 5000, 100)
+    assert set(Counter(train.labels).values()) == {300}
+    boxes = np.array([record.boxes[0] for record in train.records + test.records])
+    assert boxes.min() == 0 and boxes.max() == 64
+    assert test[123]["size"] == (64, 64)
+
+
+# --- ImageNet ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path) -> Path:
+    for name in ("n01440764", "n01443537"):
+        write_image(tmp_path / f"train/{name}/{name}_1.JPEG")
+    for number, name in ((1, "n01443537"), (2, "n01440764")):
+        write_image(tmp_path / f"val/ILSVRC2012_val_0000000{number}.JPEG")
+        objects = "".join(
+            f"<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>6</ymin>"
+            f"<xmax>{x + 20}</xmax><ymax>18</ymax></bndbox></object>"
+            for x in range(10, 10 * number + 1, 10)
+        )
+        path = tmp_path / f"Annotations/CLS-LOC/val/ILSVRC2012_val_0000000{number}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<annotation>{objects}</annotation>")
+    return tmp_path
+
+
+def test_imagenet_with_voc_boxes(imagenet):
+    train, test = load("imagenet", "train", imagenet), load("imagenet", "test", imagenet)
+    assert train.classes == test.classes == ["n01440764", "n01443537"]
+    assert train.labels == [0, 1] and train[0]["boxes"].shape == (0, 4)
+    assert test.labels == [1, 0]
+    assert test[1]["boxes"].tolist() == [[48, 35, 176, 137], [112, 35, 223, 137]]
+
+
+def test_imagenet_with_kaggles_boxes_and_val_in_class_folders(imagenet, tmp_path):
+    (imagenet / "val/n01443537").mkdir()
+    flat = imagenet / "val/ILSVRC2012_val_00000001.JPEG"
+    flat.rename(imagenet / "val/n01443537" / flat.name)
+    solution = tmp_path / "boxes.csv"
+    lines = ["ImageId,PredictionString", "ILSVRC2012_val_00000001,n01443537 10 6 30 18"]
+    lines += ["ILSVRC2012_val_00000002,n01440764 10 6 30 18 n01440764 20 6 40 18 "]
+    solution.write_text("\n".join(lines) + "\n")
+    test = load("imagenet", "test", imagenet, boxes=str(solution))
+    assert sorted(test.labels) == [0, 1]
+    assert [len(record.boxes) for record in test.records] == [2, 1]
+
+
+def test_imagenet_without_boxes_says_where_it_looked(imagenet):
+    (imagenet / "Annotations").rename(imagenet / "elsewhere")
+    with pytest.raises(
+        FileNotFoundError, match=r"looked for .*LOC_val_solution\.csv.*option boxes"
+    ):
+        load("imagenet", "test", imagenet)
+
+
+def test_an_imagenet_photograph_without_boxes_is_named(imagenet):
+    (imagenet / "Annotations/CLS-LOC/val/ILSVRC2012_val_00000002.xml").unlink()
+    with pytest.raises(ValueError, match=r"val_00000002\.JPEG has no box"):
+        load("imagenet", "test", imagenet)
+
+
+# --- a user's own photographs --------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    for name in ("cat", "dog"):
+        for number in range(10):
+            write_image(tmp_path / name / f"{number}.png", color=number * 20)
+    write_image(tmp_path / ".thumbnails/0.png")
+    (tmp_path / "cat/notes.txt").write_text("not a photograph")
+    return tmp_path
+
+
+def test_folder_of_classes_is_split_by_a_seed(own):
+    train, test = load("folder", "train", own), load("folder", "test", own)
+    assert train.classes == ["cat", "dog"]
+    assert Counter(test.labels) == {0: 2, 1: 2} and Counter(train.labels) == {0: 8, 1: 8}
+    assert not {r.path for r in train.records} & {r.path for r in test.records}
+    again = load("folder", "test", own, seed=5)
+    assert again.records == test.records, "the training seed must not move the test set"
+    other = load("folder", "test", own, split_seed=5)
+    assert other.records != test.records
+    assert len(load("folder", "test", own, test_fraction=0.5)) == 10
+
+
+def test_folder_with_boxes_and_masks(own):
+    rows = [{"file": "cat/3.png", "x0": 10, "y0": 6, "x1": 30, "y1": 18}]
+    rows += [{"file": "cat/3.png", "x0": 0, "y0": 0, "x1": 999, "y1": 30}]
+    write_csv(own / "boxes.csv", rows)
+    write_mask(own / "masks/cat/3.png", (10, 6, 30, 18))
+    both = [load("folder", split, own, Transform()) for split in ("train", "test")]
+    assert {dataset.num_classes for dataset in both} == {2}, "masks/ is not a class"
+    items = {i["path"]: i for dataset in both for i in (dataset[n] for n in range(len(dataset)))}
+    item = items.pop(str(own / "cat/3.png"))
+    assert item["boxes"].tolist() == [[48, 35, 176, 137], [0, 0, 223, 223]]  # clipped at the border
+    assert item["mask"].any()
+    assert all(other["boxes"].shape == (0, 4) and "mask" not in other for other in items.values())
+
+
+@pytest.fixture
+def divided(own: Path, tmp_path: Path) -> Path:
+    for split, numbers in (("train", "012345"), ("test", "6789")):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in numbers:
+                (own / name / f"{number}.png").rename(tmp_path / split / name / f"{number}.png")
+    return tmp_path
+
+
+def test_folder_with_train_and_test(divided):
+    sizes = [len(load("folder", split, divided)) for split in ("train", "test")]
+    assert sizes == [12, 8]
+    with pytest.raises(ValueError, match=r"holdout=0\.1"):
+        load("folder", "val", divided)
+
+
+def test_folder_with_a_val_of_its_own_ignores_holdout(divided):
+    for name in ("cat", "dog"):
+        write_image(divided / "val" / name / "new.png")
+    assert len(load("folder", "val", divided)) == 2
+    assert len(load("folder", "train", divided, holdout=0.5)) == 12
+
+
+def test_folder_with_other_classes_in_test_is_refused(divided):
+    write_image(divided / "test/fox/0.png")
+    with pytest.raises(ValueError, match=r"classes that train/ lacks: \['fox'\]"):
+        load("folder", "test", divided)
+
+
+def test_folder_with_one_class_is_refused(tmp_path):
+    write_image(tmp_path / "cat/0.png")
+    with pytest.raises(FileNotFoundError, match=r"two classes or more, found \['cat'\].*<class>"):
+        load("folder", "train", tmp_path)
+
+
+def test_folder_with_a_box_for_an_unknown_file_is_refused(own):
+    write_csv(own / "boxes.csv", [{"file": "3.png", "x0": 1, "y0": 1, "x1": 9, "y1": 9}])
+    with pytest.raises(FileNotFoundError, match=r"'3\.png'.*<class>/<name>"):
+        load("folder", "train", own)
+
+
+def test_folder_with_a_box_outside_of_the_photograph_is_refused(own):
+    write_csv(own / "boxes.csv", [{"file": "cat/3.png", "x0": 50, "y0": 1, "x1": 60, "y1": 9}])
+    splits = [load("folder", split, own) for split in ("train", "test")]
+    with pytest.raises(ValueError, match=r"cat/3\.png.*outside"):
+        for dataset in splits:
+            for index in range(len(dataset)):
+                dataset[index]
+
+
+def test_folder_with_two_photographs_of_one_name_is_refused(own):
+    write_image(own / "cat/3.jpg")
+    with pytest.raises(ValueError, match=r"3\.jpg.*3\.png"):
+        load("folder", "train", own)
+
+
+def test_folder_boxes_are_in_the_frame_that_people_see(own):
+    """A phone's upright photograph is stored lying, with EXIF orientation 6."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(own / "cat/3.png", exif=exif)  # seen as 30 wide, 40 high
+    write_csv(own / "boxes.csv", [{"file": "cat/3.png", "x0": 6, "y0": 10, "x1": 18, "y1": 30}])
+    for split in ("train", "test"):
+        dataset = load("folder", split, own, Transform())
+        for index, record in enumerate(dataset.records):
+            if record.path == "cat/3.png":
+                item = dataset[index]
+    assert item["size"] == (40, 30)
+    assert item["boxes"].tolist() == [[35, 48, 137, 176]]
