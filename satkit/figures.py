@@ -1,0 +1,441 @@
+"""Figures that explain data and results, each with a description in words.
+
+Every function takes data and returns an `Illustration`: the figure and its alt text, which is made
+from the same data. `show` displays both. Nothing here trains or evaluates.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import seaborn
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from satkit.boxes import iou
+from satkit.data.aviary import PART_NAMES
+from satkit.data.transforms import denormalize
+
+Array = np.ndarray | torch.Tensor
+
+COLORS = seaborn.color_palette("colorblind")  # told apart by the colour-blind, too
+TRUE_COLOR, PREDICTED_COLOR = COLORS[2], COLORS[3]  # green, vermilion; also dashed and solid
+PART_COLORS = dict(zip(PART_NAMES[1:], (COLORS[3], COLORS[0], COLORS[8], COLORS[4]), strict=True))
+MAP_COLORS = "viridis"
+RESULT_COLUMNS = {
+    "top1_cls": "Top-1 Cls",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "gt_known": "GT-known Loc",
+}
+
+
+class Illustration(NamedTuple):
+    """A figure and what it shows, in words.
+
+    Attributes:
+        figure: The figure.
+        alt: Text for those who do not see it.
+    """
+
+    figure: Figure
+    alt: str
+
+
+def show(figure: Figure | Illustration, alt: str = "") -> None:
+    """Display a figure in a notebook as a PNG image with alt text.
+
+    HTML holds the picture and the text; what cannot show HTML shows the text.
+
+    Args:
+        figure: An illustration, or a bare figure.
+        alt: What is to be seen; replaces an illustration's own text.
+
+    Raises:
+        ValueError: There is no alt text.
+    """
+    from IPython.display import display
+
+    if isinstance(figure, Illustration):
+        figure, alt = figure.figure, alt or figure.alt
+    if not alt.strip():
+        raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
+    display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
+
+
+def _html(figure: Figure, alt: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
+    close = figure.canvas.manager  # made by pyplot, which would show it a second time
+    if close is not None:
+        from matplotlib import pyplot
+
+        pyplot.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width = round(figure.get_figwidth() * 90)
+    style = f"width: {width}px; max-width: 100%"
+    return f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{data}">'
+
+
+# --------------------------------------------------------------------------------------------------
+# Pictures
+# --------------------------------------------------------------------------------------------------
+
+
+def image_sheet(
+    images: Sequence[Array],
+    *,
+    boxes: Sequence[Array] | None = None,
+    masks: Sequence[Array] | None = None,
+    parts: Sequence[Array] | None = None,
+    titles: Sequence[str] | None = None,
+    columns: int = 4,
+    what: str = "images",
+) -> Illustration:
+    """Sheet of images, with their true boxes, masks or parts drawn on them.
+
+    Args:
+        images: uint8 [H, W, 3], or normalised float tensors [3, H, W] as data sets give them.
+        boxes: For each image [n, 4], half-open xyxy in pixels.
+        masks: For each image bool [H, W]; outlined.
+        parts: For each image uint8 [H, W], indices into Aviary's `PART_NAMES`; tinted.
+        titles: A line above each image.
+        columns: Images a row.
+        what: What the images are, for the alt text.
+
+    Returns:
+        The sheet.
+    """
+    rows = math.ceil(len(images) / columns)
+    figure, axes = _pictures(rows, min(columns, len(images)))
+    for i, image in enumerate(images):
+        axis = axes[i]
+        axis.imshow(picture(image))
+        if parts is not None:
+            _tint_parts(axis, _numpy(parts[i]))
+        if masks is not None:
+            axis.contour(_numpy(masks[i]).astype(float), [0.5], colors=[TRUE_COLOR], linewidths=1.5)
+        if boxes is not None:
+            _draw_boxes(axis, boxes[i], TRUE_COLOR, "--")
+        if titles is not None:
+            axis.set_title(titles[i])
+    if parts is not None:
+        _part_legend(figure)
+    drawn = {"true boxes": boxes, "mask outlines": masks, "parts in colours": parts}
+    added = ", ".join(name for name, given in drawn.items() if given is not None)
+    alt = f"Sheet of {len(images)} {what}" + (f" with {added}" if added else "")
+    return Illustration(figure, f"{alt}: {', '.join(titles)}." if titles else f"{alt}.")
+
+
+def localization_grid(
+    images: Sequence[Array],
+    maps: Sequence[Array],
+    predicted: Array,
+    true: Sequence[Array],
+    *,
+    titles: Sequence[str] | None = None,
+) -> Illustration:
+    """For each image a column: the image, its map over it, predicted and true box.
+
+    Args:
+        images: N images as in `image_sheet`.
+        maps: N maps [h, w] of any size, 0–1; drawn with the same colours for the same values.
+        predicted: [N, 4], half-open xyxy in pixels of the image.
+        true: N arrays [n, 4].
+        titles: A line above each column.
+
+    Returns:
+        The grid; the IoU with the nearest true box stands under each column.
+    """
+    count, boxes = len(images), _numpy(predicted)
+    scores = [float(iou(boxes[i][None], true[i]).max()) for i in range(count)]
+    figure, axes = _pictures(3, count)
+    for i, image in enumerate(images):
+        pixels = picture(image)
+        top, middle, bottom = axes[i], axes[count + i], axes[2 * count + i]
+        for axis in (top, middle, bottom):
+            axis.imshow(pixels)
+        _overlay(middle, _numpy(maps[i]), pixels.shape[:2])
+        _draw_boxes(bottom, true[i], TRUE_COLOR, "--")
+        _draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
+        bottom.set_title(f"IoU {scores[i]:.2f}", y=-0.2)
+        if titles is not None:
+            top.set_title(titles[i])
+    _box_legend(figure)
+    names = titles or [f"image {i + 1}" for i in range(count)]
+    listed = ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True))
+    alt = f"{count} images, their localization maps, predicted and true boxes. IoU: {listed}."
+    return Illustration(figure, alt)
+
+
+def picture(image: Array) -> np.ndarray:
+    """An image as it is shown.
+
+    Args:
+        image: uint8 [H, W, 3], or a normalised float tensor [3, H, W] as data sets give it.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    return denormalize(image) if isinstance(image, torch.Tensor) else np.asarray(image)
+
+
+def _pictures(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of square panels without axes, and the panels row by row."""
+    side = min(2.4, 9.6 / columns)
+    figure = Figure(figsize=(side * columns, (side + 0.3) * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes:
+        axis.set_axis_off()
+    return figure, axes
+
+
+def _overlay(axis: Axes, values: np.ndarray, size: tuple[int, int]) -> None:
+    extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
+    axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=0.65, extent=extent)
+
+
+def _draw_boxes(axis: Axes, boxes: Array, color: Any, line: str) -> None:
+    for x0, y0, x1, y1 in _numpy(boxes):
+        corner = (x0 - 0.5, y0 - 0.5)  # pixel x covers x - 0.5 … x + 0.5
+        axis.add_patch(
+            Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, lw=2)
+        )
+
+
+def _box_legend(figure: Figure) -> None:
+    handles = [
+        Rectangle((0, 0), 1, 1, fill=False, edgecolor=TRUE_COLOR, linestyle="--", lw=2),
+        Rectangle((0, 0), 1, 1, fill=False, edgecolor=PREDICTED_COLOR, lw=2),
+    ]
+    figure.legend(handles, ["true box", "predicted box"], loc="outside lower center", ncols=2)
+
+
+def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
+    colors = ListedColormap([(0, 0, 0, 0), *PART_COLORS.values()])
+    axis.imshow(parts, cmap=colors, vmin=0, vmax=4, alpha=0.65, interpolation="nearest")
+
+
+def _part_legend(figure: Figure) -> None:
+    handles = [Rectangle((0, 0), 1, 1, color=color) for color in PART_COLORS.values()]
+    figure.legend(handles, list(PART_COLORS), loc="outside lower center", ncols=4)
+
+
+# --------------------------------------------------------------------------------------------------
+# Losses
+# --------------------------------------------------------------------------------------------------
+
+
+def loss_curves(log: pd.DataFrame) -> Illustration:
+    """Each loss of a run over its steps (`Run.steps`) or epochs (`Run.log`).
+
+    Args:
+        log: One row a step or an epoch; losses are the columns ``total``, ``cls``, ``batch_area``,
+            ``area``, ``normalization`` and ``weighted_entropy`` that it has.
+
+    Returns:
+        One panel a loss.
+
+    Raises:
+        ValueError: There is no loss among the columns, or no row.
+    """
+    known = ("total", "cls", "batch_area", "area", "normalization", "weighted_entropy")
+    names = [name for name in known if name in log]
+    if not names or log.empty:
+        raise ValueError(f"no losses to draw: expected rows with some of {', '.join(known)}")
+    unit = "step" if "step" in log else "epoch"
+    count = np.arange(1, len(log) + 1)
+    figure = Figure(figsize=(2.4 * len(names) + 0.6, 2.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        axis.plot(count, log[name], color=COLORS[0], marker="" if len(log) > 1 else "o")
+        axis.set(title=name.replace("_", " "), xlabel=unit, ylim=(0, None))
+        _tidy(axis)
+    ends = [f"{n.replace('_', ' ')} {log[n].iloc[0]:.3f} to {log[n].iloc[-1]:.3f}" for n in names]
+    return Illustration(figure, f"Losses over {len(log)} {unit}s: {', '.join(ends)}.")
+
+
+def loss_against_value(values: Array, losses: Mapping[str, Array]) -> Illustration:
+    """Loss of a single patch against its value, as Fig. 10c of the paper.
+
+    Args:
+        values: [n] values of the map, 0–1.
+        losses: For each loss, by name, its [n] values.
+
+    Returns:
+        One line a loss.
+    """
+    x = _numpy(values)
+    figure, axis = _chart("value of the patch", "loss")
+    said = []
+    for color, (name, given) in zip(COLORS, losses.items(), strict=False):
+        y = _numpy(given)
+        axis.plot(x, y, label=name, color=color, lw=2)
+        said.append(f"{name} peaks at {y.max():.3f} and is {np.interp(0.2, x, y):.4f} at 0.2")
+    axis.set(xlim=(0, 1), ylim=(0, None))
+    axis.legend()
+    return Illustration(figure, f"Loss against the value of a patch: {'; '.join(said)}.")
+
+
+def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
+    """Smoothing kernels side by side, each with its numbers.
+
+    Args:
+        kernels: By name, [k, k] weights.
+
+    Returns:
+        One panel a kernel, coloured on one scale.
+    """
+    arrays = {name: _numpy(kernel) for name, kernel in kernels.items()}
+    top = max(kernel.max() for kernel in arrays.values())
+    figure, axes = _pictures(1, len(arrays))
+    for axis, (name, kernel) in zip(axes, arrays.items(), strict=True):
+        axis.imshow(kernel, cmap="cividis", vmin=0, vmax=top)
+        axis.set_title(name)
+        for (row, column), weight in np.ndenumerate(kernel):
+            dark = weight < top / 2
+            axis.text(column, row, f"{weight:.4f}", ha="center", va="center",
+                      color="white" if dark else "black")  # fmt: skip
+    said = [f"{n}: centre {k[len(k) // 2, len(k) // 2]:.4f}, corner {k[0, 0]:.4f}"
+            for n, k in arrays.items()]  # fmt: skip
+    return Illustration(figure, f"Weights of smoothing kernels. {'; '.join(said)}.")
+
+
+# --------------------------------------------------------------------------------------------------
+# Metrics
+# --------------------------------------------------------------------------------------------------
+
+
+def threshold_curves(
+    thresholds: Array,
+    accuracy: Mapping[Any, Array],
+    chosen: float | None = None,
+    *,
+    label: str = "GT-known Loc at IoU ≥",
+) -> Illustration:
+    """Accuracy against the threshold on the maps, one line each (Fig. 7 of the paper).
+
+    Args:
+        thresholds: [T], 0–1.
+        accuracy: For each line (say, each δ), [T] percent.
+        chosen: The threshold that was chosen, drawn as a vertical line.
+        label: What stands before each line's name in the legend.
+
+    Returns:
+        The curves, their best thresholds marked.
+    """
+    x = _numpy(thresholds)
+    figure, axis = _chart("threshold on the map", "percent of images")
+    said = []
+    for i, (name, given) in enumerate(accuracy.items()):
+        y = _numpy(given)
+        best = int(y.argmax())
+        style = ("-", "--", "-.", ":")[i % 4]
+        axis.plot(x, y, style, label=f"{label} {name}".strip(), color=COLORS[i], lw=2)
+        axis.plot(x[best], y[best], "o", color=COLORS[i])
+        said.append(f"{label} {name} is best at {x[best]:.2f} with {y[best]:.1f} %".strip())
+    if chosen is not None:
+        axis.axvline(chosen, color="black", lw=1, label=f"chosen: {chosen:.2f}")
+        said.append(f"the threshold chosen is {chosen:.2f}")
+    axis.set(xlim=(0, 1), ylim=(0, 101))
+    axis.legend()
+    return Illustration(figure, f"Accuracy against the threshold: {'; '.join(said)}.")
+
+
+def iou_histogram(ious: Mapping[str, Array], delta: float = 0.5) -> Illustration:
+    """How good the boxes are: share of images by IoU.
+
+    Args:
+        ious: By name, [N] IoUs of predicted with true boxes.
+        delta: The IoU from which a box counts, drawn as a vertical line.
+
+    Returns:
+        One stepped histogram each, in bins of 0.05.
+    """
+    figure, axis = _chart("IoU of predicted and true box", "percent of images")
+    edges = np.linspace(0, 1, 21)
+    said = []
+    for i, (name, given) in enumerate(ious.items()):
+        values = _numpy(given)
+        share = 100 * np.histogram(values, edges)[0] / len(values)
+        style = ("-", "--", "-.", ":")[i % 4]
+        axis.stairs(share, edges, label=name, color=COLORS[i], linestyle=style, lw=2)
+        right = 100 * np.mean(values >= delta)
+        said.append(f"{name}: median {np.median(values):.2f}, {right:.1f} % at {delta} or more")
+    axis.axvline(delta, color="black", lw=1, label=f"δ = {delta}")
+    axis.set(xlim=(0, 1))
+    axis.legend()
+    return Illustration(figure, f"Histogram of IoU over images. {'; '.join(said)}.")
+
+
+def results_table(
+    results: pd.DataFrame | Sequence[Mapping[str, Any]],
+    *,
+    by: str = "method",
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+) -> pd.DataFrame:
+    """Table with the columns of the paper's Table 1: classification, then localization.
+
+    Args:
+        results: One row a run with the columns ``top1_cls top1_loc top5_loc gt_known`` (percent),
+            as `satkit.results.load` gives them.
+        by: The column that names the lines; several runs of a name become mean ± deviation.
+        paper: Published numbers by line and column name; a line that only the paper has is added.
+
+    Returns:
+        Strings of percent with one decimal, "–" where there is none; the number of runs; and, if
+        given, the published numbers in columns of their own whose names end in "(paper)".
+
+    Raises:
+        ValueError: A column is missing, or the paper is given other columns.
+    """
+    frame = pd.DataFrame(results)
+    for name in (by, *RESULT_COLUMNS):
+        if name not in frame:
+            raise ValueError(f"results have no column {name!r}; they have {', '.join(frame)}")
+    published = pd.DataFrame(dict(paper or {})).T
+    if other := set(published) - set(RESULT_COLUMNS):
+        raise ValueError(f"paper has columns {sorted(other)}; expected {list(RESULT_COLUMNS)}")
+    lines = list(dict.fromkeys([*frame[by], *published.index]))
+    table = pd.DataFrame(index=pd.Index(lines, name=by))
+    for name, title in RESULT_COLUMNS.items():
+        table[title] = [_mean_and_deviation(frame.loc[frame[by] == line, name]) for line in lines]
+    table["runs"] = [int((frame[by] == line).sum()) for line in lines]
+    for name, title in RESULT_COLUMNS.items():
+        if name in published:
+            column = published[name].reindex(lines)
+            table[f"{title} (paper)"] = ["–" if pd.isna(v) else f"{v:.2f}" for v in column]
+    return table
+
+
+def _mean_and_deviation(values: pd.Series) -> str:
+    if values.empty or values.isna().any():
+        return "–"
+    spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{spread}"
+
+
+def _chart(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlabel=x, ylabel=y)
+    _tidy(axis)
+    return figure, axis
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3)
+
+
+def _numpy(values: Array) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

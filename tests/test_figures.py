@@ -1,0 +1,186 @@
+"""Figures hold the data that they were given, and say in words what they show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from satkit import figures
+from satkit.data import aviary
+from satkit.data.transforms import normalize
+
+
+@pytest.fixture(scope="module")
+def drawing() -> aviary.Drawing:
+    return aviary.draw_bird(3, size=64)
+
+
+def lines(illustration: figures.Illustration, axis: int = 0) -> dict[str, np.ndarray]:
+    """Label -> [n, 2] points of the lines of a chart."""
+    drawn = illustration.figure.axes[axis].lines
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in drawn}
+
+
+def rectangles(axis) -> list[list[float]]:
+    return [
+        [p.get_x() + 0.5, p.get_y() + 0.5, p.get_x() + p.get_width() + 0.5,
+         p.get_y() + p.get_height() + 0.5]
+        for p in axis.patches
+    ]  # fmt: skip
+
+
+def test_sheet_draws_images_boxes_masks_and_parts(drawing):
+    sheet = figures.image_sheet(
+        [drawing.image, drawing.image],
+        boxes=[drawing.boxes, drawing.boxes],
+        masks=[drawing.mask, drawing.mask],
+        parts=[drawing.parts, drawing.parts],
+        titles=["a finch", "a wren"],
+    )
+    axis = sheet.figure.axes[1]
+    assert np.array_equal(axis.images[0].get_array(), drawing.image)
+    assert np.array_equal(axis.images[1].get_array(), drawing.parts)
+    assert rectangles(axis) == drawing.boxes.tolist()
+    assert sheet.alt == (
+        "Sheet of 2 images with true boxes, mask outlines, parts in colours: a finch, a wren."
+    )
+
+
+def test_sheet_of_one_image_too_few_for_its_columns(drawing):
+    sheet = figures.image_sheet([drawing.image], columns=4, what="drawings")
+    assert len(sheet.figure.axes) == 1
+    assert sheet.alt == "Sheet of 1 drawings."
+
+
+def test_picture_undoes_the_normalisation_of_a_data_set(drawing):
+    shown = figures.picture(normalize(drawing.image))
+    assert shown.dtype == np.uint8
+    assert np.abs(shown.astype(int) - drawing.image).max() <= 1
+
+
+def test_grid_draws_map_true_and_predicted_box_and_says_the_iou(drawing):
+    cold = torch.linspace(0, 1, 16).reshape(4, 4)
+    true = [np.array([[0, 0, 39, 39]]), np.array([[10, 10, 30, 30]])]
+    predicted = np.array([[0, 0, 39, 39], [40, 40, 60, 60]])
+    grid = figures.localization_grid(
+        [drawing.image] * 2, [cold, 1 - cold], predicted, true, titles=["same", "apart"]
+    )
+    middle, bottom = grid.figure.axes[3], grid.figure.axes[5]  # of the second column
+    assert np.array_equal(middle.images[1].get_array(), (1 - cold).numpy())
+    assert middle.images[1].get_clim() == (0, 1)
+    assert rectangles(bottom) == [[10, 10, 30, 30], [40, 40, 60, 60]]
+    assert grid.alt.endswith("IoU: same 1.00, apart 0.00.")
+
+
+def test_loss_curves_draw_every_loss_over_the_steps():
+    log = pd.DataFrame(
+        {"epoch": [0, 0, 1], "step": [0, 1, 0], "lr": [1e-4] * 3, "cls": [3.0, 2.0, 1.0]}
+        | {"batch_area": [0.3, 0.2, 0.1], "total": [3.3, 2.2, 1.1]}
+    )
+    curves = figures.loss_curves(log)
+    assert [axis.get_title() for axis in curves.figure.axes] == ["total", "cls", "batch area"]
+    points = curves.figure.axes[2].lines[0].get_xydata()
+    assert np.array_equal(points, [[1, 0.3], [2, 0.2], [3, 0.1]])
+    assert "over 3 steps" in curves.alt and "cls 3.000 to 1.000" in curves.alt
+
+
+def test_loss_curves_of_nothing_say_what_was_expected():
+    with pytest.raises(ValueError, match="expected rows with some of total, cls"):
+        figures.loss_curves(pd.DataFrame({"lr": [1e-4]}))
+
+
+def test_loss_against_value_draws_what_it_is_given():
+    values = torch.tensor([0.0, 0.2, 0.5, 1.0])
+    chart = figures.loss_against_value(values, {"L_norm": values * (1 - values)})
+    expected = torch.stack([values, values * (1 - values)], dim=1).numpy()
+    assert np.array_equal(lines(chart)["L_norm"], expected)
+    assert "L_norm peaks at 0.250 and is 0.1600 at 0.2" in chart.alt
+
+
+def test_kernel_heatmap_writes_every_weight():
+    kernel = torch.arange(9.0).reshape(3, 3) / 36
+    heat = figures.kernel_heatmap({"ramp": kernel, "flat": torch.full((3, 3), 1 / 9)})
+    axis = heat.figure.axes[0]
+    assert np.array_equal(axis.images[0].get_array(), kernel.numpy())
+    assert [text.get_text() for text in axis.texts] == [f"{w:.4f}" for w in kernel.flatten()]
+    assert heat.figure.axes[1].images[0].get_clim() == axis.images[0].get_clim()
+    assert "ramp: centre 0.1111, corner 0.0000" in heat.alt
+
+
+def test_threshold_curves_mark_the_best_and_the_chosen_threshold():
+    grid = np.array([0.1, 0.2, 0.3])
+    chart = figures.threshold_curves(grid, {0.5: [40.0, 90.0, 20.0]}, chosen=0.3)
+    drawn = lines(chart)
+    assert np.array_equal(drawn["GT-known Loc at IoU ≥ 0.5"][:, 1], [40, 90, 20])
+    assert drawn["chosen: 0.30"][0, 0] == 0.3
+    assert "is best at 0.20 with 90.0 %" in chart.alt
+
+
+def test_histogram_counts_in_percent():
+    chart = figures.iou_histogram({"SAT": [0.41, 0.42, 0.91, 1.0]})
+    share = chart.figure.axes[0].patches[0].get_data().values
+    assert share[8] == 50 and share[18] == 25 and share[19] == 25 and share.sum() == 100
+    assert "median 0.67, 50.0 % at 0.5 or more" in chart.alt
+
+
+def test_results_table_keeps_the_papers_numbers_apart():
+    runs = [
+        {"method": "sat", "top1_cls": 80.0, "top1_loc": 70.0, "top5_loc": 90.0, "gt_known": 94.0},
+        {"method": "sat", "top1_cls": 82.0, "top1_loc": 72.0, "top5_loc": 91.0, "gt_known": 96.0},
+        {"method": "cam", "top1_cls": 81.0, "top1_loc": 12.5, "top5_loc": 14.0, "gt_known": None},
+    ]
+    paper = {"sat": {"top1_loc": 80.96, "gt_known": 98.45}, "ts-cam": {"gt_known": 87.7}}
+    table = figures.results_table(runs, paper=paper)
+    assert list(table.index) == ["sat", "cam", "ts-cam"]
+    assert list(table.loc["sat"]) == [
+        "81.0 ± 1.4", "71.0 ± 1.4", "90.5 ± 0.7", "95.0 ± 1.4", 2, "80.96", "98.45",
+    ]  # fmt: skip
+    assert table.loc["cam", "Top-1 Loc"] == "12.5"
+    assert table.loc["cam", "GT-known Loc"] == "–"
+    assert table.loc["ts-cam", "GT-known Loc (paper)"] == "87.70"
+    assert table.loc["ts-cam", "runs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "paper", "message"),
+    [
+        ([{"method": "sat"}], None, "no column 'top1_cls'; they have method"),
+        (
+            [{"method": "sat", "top1_cls": 1, "top1_loc": 1, "top5_loc": 1, "gt_known": 1}],
+            {"sat": {"gt_know": 98.45}},
+            "gt_know",
+        ),
+    ],
+)
+def test_results_table_names_a_wrong_column(rows, paper, message):
+    with pytest.raises(ValueError, match=message):
+        figures.results_table(rows, paper=paper)
+
+
+def test_show_displays_a_picture_with_escaped_alt_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    figure = Figure()
+    figures.show(figures.Illustration(figure, 'IoU < 0.5 & "late"'))
+    figures.show(figure, alt="other words")
+    assert shown[0]["text/plain"] == 'IoU < 0.5 & "late"'
+    assert 'alt="IoU &lt; 0.5 &amp; &quot;late&quot;"' in shown[0]["text/html"]
+    assert "data:image/png;base64,iVBOR" in shown[0]["text/html"]
+    assert shown[1]["text/plain"] == "other words"
+
+
+def test_show_closes_what_pyplot_opened(monkeypatch):
+    from matplotlib import pyplot
+
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
+    figure = pyplot.figure()
+    figures.show(figure, alt="nothing")
+    assert not pyplot.fignum_exists(figure.number)
+
+
+def test_show_refuses_a_figure_without_words():
+    with pytest.raises(ValueError, match="needs an alt text"):
+        figures.show(Figure(), alt=" ")
