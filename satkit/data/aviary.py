@@ -203,7 +203,7 @@ def _fit(
     width, height = room[2] - room[0], room[3] - room[1]
     scale = min(np.sqrt(area / (w * h)), 0.96 * width / w, 0.96 * height / h)
     slack = np.array([width - w * scale, height - h * scale])
-    x, y = np.array(room[:2]) + slack * rng.beta(1.6, 1.6, 2)
+    x, y = np.array(room[:2]) + slack * rng.beta(0.9, 0.9, 2)
     left = -box[2] if pose.left else box[0]
     return birds.frame(x - left * scale, y - box[1] * scale, 0.0, scale, pose.left)
 
@@ -221,8 +221,8 @@ def _perch(canvas: Image, rng: Rng, scene: str, feet: npt.NDArray[np.float64], s
     if scene == "rocks":
         color = scenes.vary(rng, scenes.GREYS[rng.integers(4)], 14)
         radius = rng.uniform(0.5, 0.9) * scale
-        center = feet + [rng.uniform(-0.2, 0.2) * scale, 0.62 * radius]
-        scenes.stone(canvas, rng, center, radius, color)
+        center = feet + [rng.uniform(-0.2, 0.2) * scale, 0.6 * radius]
+        scenes.stone(canvas, rng, center, radius, color, smooth=True)
     shadow = np.zeros((side, side), np.uint8)
     x, y = (feet * side).astype(int).tolist()
     cv2.ellipse(shadow, (x, y + int(0.02 * scale * side)),
@@ -292,8 +292,9 @@ def _camera(image: Image, rng: Rng) -> Image:
     gain = rng.normal(0.97, 0.08) * (1 + rng.normal(0, 0.035, 3))
     line = np.linspace(-1, 1, side, dtype=np.float32) ** 2
     vignette = 1 - np.float32(rng.uniform(0, 0.14)) * (line[None] + line[:, None])
-    grains = rng.standard_normal((side, side, 3), np.float32) * np.float32(rng.uniform(0.5, 4))
-    pixels = image * (vignette[..., None] * gain.astype(np.float32)) + grains
+    grains = rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    noise = (grains[0].astype(np.float32) - grains[1]) * np.float32(rng.uniform(0.005, 0.04))
+    pixels = image * (vignette[..., None] * gain.astype(np.float32)) + noise
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
@@ -311,11 +312,10 @@ def _paint_bird(
         _perch_branch(canvas, rngs["scene"], _feet(regions, world), scale)
     elif perch == "ground":
         _perch(canvas, rngs["scene"], scene, _feet(regions, world), scale)
-    parts = np.zeros((side, side), np.uint8)
     plumage = birds.Plumage(traits, rngs["plumage"])
     pixels = np.diag([side, side, 1.0]) @ world
-    birds.rasterize(canvas, parts, regions, pixels, plumage)
-    birds.light(canvas, parts, pixels[1, 1], float(rngs["plumage"].uniform(-0.8, 0.8)))
+    lean = float(rngs["plumage"].uniform(-0.8, 0.8))
+    parts = birds.rasterize(canvas, regions, pixels, plumage, lean)
     head = next(region for region in regions if region.name == "head")
     birds.eye(canvas, pixels @ head.frame, bool(rngs["plumage"].random() < 0.3))
     rows = np.flatnonzero(parts.any(1))
@@ -438,7 +438,7 @@ def _compose(
 
 def _rooms(rng: Rng, truth: Mapping[str, bool]) -> list[tuple[tuple[float, float, float, float], float]]:
     """Where each bird goes (x0, y0, x1, y1; fractions of the side) and the area of its box."""
-    area = rng.uniform(0.16, 0.56)
+    area = 0.15 * (0.55 / 0.15) ** rng.random()
     bottom = 0.66 if truth["reflection"] else 1.0
     if truth["multiple"]:
         cut = rng.uniform(0.42, 0.58)
@@ -463,10 +463,14 @@ def _cut_room(rng: Rng, area: float) -> tuple[float, float, float, float]:
 
 def _shrink(parts: Image, size: int) -> Image:
     """Part map at the size of the drawing: the commonest part where half the pixel is bird."""
-    planes = np.stack([(parts == k) * np.uint8(255) for k in range(1, 5)], axis=-1)
-    small = cv2.resize(planes, (size, size), interpolation=cv2.INTER_AREA)
-    inside = small.sum(axis=-1, dtype=np.int32) >= 128
-    return np.where(inside, small.argmax(-1) + 1, 0).astype(np.uint8)
+    best = total = np.zeros((size, size), np.uint8)
+    label = total
+    for k in range(1, len(PART_NAMES)):
+        plane = cv2.compare(parts, k, cv2.CMP_EQ)  # 255 where equal
+        share = cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA)
+        label = np.where(share > best, np.uint8(k), label)
+        best, total = np.maximum(best, share), cv2.add(total, share)
+    return np.where(total >= 128, label, np.uint8(0))
 
 
 def _box(parts: Image) -> tuple[int, int, int, int]:

@@ -240,12 +240,16 @@ def _step(x: Field, width: float) -> Field:
 
 
 def _mix(a: Field, b: Field, amount: Field) -> Field:
-    return a + (b - a) * amount[..., None]
+    return a + (b - a) * amount
 
 
 def _wave(x: Field) -> Field:
     """Triangle wave of period 1 between -0.5 and 0.5."""
     return 2 * np.abs(x - np.floor(x) - np.float32(0.5)) - np.float32(0.5)
+
+
+def _column(color: tuple[float, float, float]) -> Field:
+    return np.array(color, np.float32)[:, None]
 
 
 class Plumage:
@@ -258,14 +262,14 @@ class Plumage:
 
     def __init__(self, traits: Traits, rng: Rng) -> None:
         self.traits = traits
-        self.tone = {
-            name: np.array(vary(rng, COLORS[value], 11), np.float32)
+        self.tone = {  # each [3, 1]
+            name: _column(vary(rng, COLORS[value], 11))
             for name, value in traits._asdict().items()
             if isinstance(value, str) and value in COLORS
         }
         dark = rng.random() < 0.6
-        self.tone["beak"] = np.array(vary(rng, (58, 52, 50) if dark else (196, 140, 62)), np.float32)
-        self.tone["leg"] = np.array(vary(rng, (82, 66, 58) if dark else (176, 116, 74)), np.float32)
+        self.tone["beak"] = _column(vary(rng, (58, 52, 50) if dark else (196, 140, 62)))
+        self.tone["leg"] = _column(vary(rng, (82, 66, 58) if dark else (176, 116, 74)))
         self.strength = np.float32(rng.uniform(0.6, 0.95))
         self.grain = noise(rng, (256, 256), (64, 64)).ravel()
         self.shift = rng.integers(0, 256, 2)
@@ -277,10 +281,11 @@ class Plumage:
         return self.grain[(y << 8) + x].astype(np.float32) / np.float32(255) - np.float32(0.5)
 
     def paint(self, name: str, u: Field, v: Field) -> Field:
-        """Colours [n, 3] of the pixels of one region at local coordinates `u`, `v` [n]."""
+        """Colours [3, n] of the pixels of one region at local coordinates `u`, `v` [n]."""
         if name in ("beak", "lower beak", "leg"):
             color = self.tone["leg" if name == "leg" else "beak"]
-            return np.broadcast_to(color * (0.75 if name == "lower beak" else 1.0), (*u.shape, 3))
+            dim = np.float32(0.75 if name == "lower beak" else 1.0)
+            return np.broadcast_to(color * dim, (3, len(u)))
         scale = 0.22 if name == "head" else 1.0
         barbs = self.noise(u, v, 9 * scale, 34 * scale)
         fluff = self.noise(u, v, 16 * scale, 16 * scale)
@@ -288,7 +293,7 @@ class Plumage:
         shade = 1 + np.float32(0.22) * barbs + np.float32(0.12) * fluff
         if name == "far wing":
             shade = shade * np.float32(0.72)
-        return color * shade[..., None]
+        return color * shade
 
     def _body(self, u: Field, v: Field, fluff: Field) -> Field:
         tone, back = self.tone, self.tone["back"]
@@ -332,7 +337,7 @@ class Plumage:
         }[stripe]  # fmt: skip
         off = np.abs(v - np.float32(middle) + u * np.float32(0.06) + fluff * np.float32(0.1))
         band = _step(np.float32(half) - off, 0.1) * _step(u + np.float32(0.8), 0.2)
-        return _mix(color, np.full(3, ink, np.float32), band * np.float32(0.92))
+        return _mix(color, np.full((3, 1), ink, np.float32), band * np.float32(0.92))
 
     def _wing(self, u: Field, v: Field, fluff: Field) -> Field:
         tone = self.tone
@@ -359,61 +364,81 @@ class Plumage:
         return _mix(color, tone["tip"], _step(u - reach + fluff * np.float32(0.06), 0.06))
 
 
-def rasterize(
-    canvas: Image, parts: Image, regions: list[Region], world: Frame, plumage: Plumage
-) -> None:
-    """Paint the regions of a bird onto `canvas` and its parts onto `parts`, both in place."""
+def rasterize(canvas: Image, regions: list[Region], world: Frame, plumage: Plumage,
+              lean: float) -> Image:  # fmt: skip
+    """Paint a bird onto `canvas`, in place, and light it from above.
+
+    Args:
+        canvas: uint8 [S, S, 3].
+        regions: the outlines, in painting order.
+        world: frame of the bird on the canvas.
+        plumage: its colours.
+        lean: where the light comes from, -1 (left) .. 1 (right).
+
+    Returns:
+        The bird's parts, uint8 [S, S].
+    """
     side = canvas.shape[0]
-    for region in regions:
-        matrix = world @ region.frame
-        outline = place(matrix, region.outline)
-        x0, y0 = np.clip(np.floor(outline.min(0)).astype(int) - 1, 0, side)
-        x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int) + 2, 0, side)
-        if x1 <= x0 or y1 <= y0:
-            continue
-        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        points = np.round((outline - [x0, y0]) * 16).astype(np.int32)
-        cv2.fillPoly(mask, [points], 1, cv2.LINE_8, 4)  # type: ignore[call-overload]
-        ys, xs = np.nonzero(mask)
-        ys, xs = ys + y0, xs + x0
-        (a, b, c), (d, e, f) = np.linalg.inv(matrix)[:2].astype(np.float32)
-        x, y = xs.astype(np.float32), ys.astype(np.float32)
-        color = plumage.paint(region.name, a * x + b * y + c, d * x + e * y + f)
-        canvas[ys, xs] = np.clip(color, 0, 255).astype(np.uint8)
-        parts[ys, xs] = region.part
+    drawn = np.zeros((side, side), np.uint8)  # 1 + index of the topmost region
+    frames = [world @ region.frame for region in regions]
+    for k, (region, matrix) in enumerate(zip(regions, frames)):
+        points = np.round(place(matrix, region.outline) * 16).astype(np.int32)
+        cv2.fillPoly(drawn, [points], k + 1, cv2.LINE_8, 4)  # type: ignore[call-overload]
+    parts = np.array([0, *(region.part for region in regions)], np.uint8)[drawn]
+    shade = light(parts, float(world[1, 1]), lean).ravel()
+    pixels, bird = canvas.reshape(-1, 3), np.flatnonzero(drawn)
+    top = drawn.ravel()[bird]
+    order = np.argsort(top, kind="stable")  # pixels of one region after another
+    bird, ends = bird[order], np.cumsum(np.bincount(top, minlength=len(regions) + 1))
+    ys, xs = (axis.astype(np.float32) for axis in np.divmod(bird.astype(np.int32), np.int32(side)))
+    for region, matrix, start, end in zip(regions, frames, ends, ends[1:]):
+        if end > start:
+            at = slice(start, end)
+            u, v = _local(matrix, xs[at], ys[at])
+            color = plumage.paint(region.name, u, v) * shade[bird[at]]
+            pixels[bird[at]] = np.clip(color, 0, 255).astype(np.uint8).T
+    return parts
+
+
+def _local(matrix: Frame, xs: Field, ys: Field) -> tuple[Field, Field]:
+    """Local coordinates of the canvas pixels `xs`, `ys`."""
+    (a, b, x), (c, d, y) = matrix[:2].tolist()
+    det = a * d - b * c
+    u = xs * np.float32(d / det) - ys * np.float32(b / det) - np.float32((x * d - y * b) / det)
+    v = ys * np.float32(a / det) - xs * np.float32(c / det) - np.float32((y * a - x * c) / det)
+    return u, v
 
 
 _HEIGHT = np.array([0, 225, 215, 165, 130], np.uint8)
 
 
-def light(canvas: Image, parts: Image, scale: float, lean: float) -> None:
-    """Shade a painted bird as if lit from above, by the slope of a soft relief of its parts.
+def light(parts: Image, scale: float, lean: float) -> Field:
+    """Shade of a bird lit from above: the slope of a soft relief of its parts.
 
     Args:
-        canvas: uint8 [S, S, 3], changed in place.
         parts: uint8 [S, S], the parts of this bird only.
         scale: length of the trunk in pixels.
         lean: where the light comes from, -1 (left) .. 1 (right).
+
+    Returns:
+        Factors on the colours, about 0.4..1.45, float [S, S].
     """
-    x, y, w, h = cv2.boundingRect(parts)
-    if w == 0:
-        return
-    pad = int(scale * 0.2) + 2
-    relief = cv2.copyMakeBorder(_HEIGHT[parts[y : y + h, x : x + w]], pad, pad, pad, pad,
-                                cv2.BORDER_CONSTANT, value=0)  # fmt: skip
-    fine = cv2.blur(relief, (max(1, int(scale * 0.05)) * 2 + 1,) * 2)
-    soft = cv2.blur(cv2.blur(relief, (int(scale * 0.13) * 2 + 1,) * 2), (int(scale * 0.09) * 2 + 1,) * 2)
-    shade = np.full((h, w), 0.96, np.float32)
-    for field, reach, gain in ((soft, 0.07, 1.0), (fine, 0.025, 0.35)):
-        d = max(1, int(scale * reach))
-        s = int(round(d * lean))
-        low = field[pad + d : pad + d + h, pad - s : pad - s + w].astype(np.float32)
-        high = field[pad - d : pad - d + h, pad + s : pad + s + w].astype(np.float32)
-        shade += (low - high) * np.float32(gain / 255)
-    shade = np.clip(shade, 0.42, 1.45)
-    crop = canvas[y : y + h, x : x + w]
-    lit = np.clip(crop * shade[..., None], 0, 255).astype(np.uint8)
-    np.copyto(crop, lit, where=(parts[y : y + h, x : x + w] > 0)[..., None])
+    relief = cv2.resize(_HEIGHT[parts], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    half = scale / 2
+    fine = cv2.blur(relief, (max(1, int(half * 0.05)) * 2 + 1,) * 2)
+    soft = cv2.blur(cv2.blur(relief, (int(half * 0.13) * 2 + 1,) * 2), (int(half * 0.09) * 2 + 1,) * 2)
+    slope = _slope(soft, half * 0.07, lean) + _slope(fine, half * 0.025, lean) * np.float32(0.35)
+    shade = np.clip(slope / np.float32(255) + np.float32(0.96), 0.42, 1.45)
+    return cv2.resize(shade, parts.shape[::-1])  # type: ignore[return-value]
+
+
+def _slope(field: Image, reach: float, lean: float) -> Field:
+    """How much lower `field` is towards the light than away from it."""
+    h, w = field.shape
+    d = max(1, round(reach))
+    s = round(d * lean)
+    wide = cv2.copyMakeBorder(field, d, d, d, d, cv2.BORDER_REPLICATE).astype(np.float32)
+    return wide[2 * d :, d - s : d - s + w] - wide[:h, d + s : d + s + w]
 
 
 def eye(canvas: Image, head: Frame, ring: bool) -> None:

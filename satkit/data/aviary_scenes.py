@@ -6,6 +6,9 @@ that a drawing looks the same at every size.
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,7 +50,7 @@ _FAR = {  # colour stops from the top of a far background to its bottom
     "dusk": ((70, 66, 106), (142, 92, 112), (206, 128, 96), (236, 174, 108)),
 }
 _NEAR = {  # colour stops of the ground below the horizon
-    "water": ((126, 144, 150), (92, 118, 128), (62, 90, 102), (44, 68, 80)),
+    "water": ((150, 168, 172), (112, 140, 150), (80, 112, 126), (58, 86, 100)),
     "meadow": ((138, 150, 84), (106, 126, 62), (84, 104, 48), (62, 78, 38)),
     "rocks": ((150, 146, 136), (128, 122, 110), (104, 98, 88), (80, 76, 70)),
     "snow": ((206, 212, 222), (218, 224, 230), (230, 234, 238), (238, 240, 242)),
@@ -57,15 +60,17 @@ _NEAR = {  # colour stops of the ground below the horizon
 def noise(rng: Rng, shape: tuple[int, int], cells: tuple[int, int]) -> Image:
     """Smooth noise of 0..255, [*shape], from a grid of `cells` (rows, columns) random values."""
     grid = rng.integers(0, 256, cells, dtype=np.uint8)
-    return cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    return cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def cloudy(rng: Rng, shape: tuple[int, int], stretch: float = 1.0) -> npt.NDArray[np.int32]:
     """Noise of three octaves around 0, about -128..128; `stretch` > 1 draws it out sideways."""
-    total = np.zeros(shape, np.int32)
-    for rows, weight in ((3, 4), (7, 3), (17, 2)):
-        total += weight * noise(rng, shape, (rows, max(2, round(rows / stretch)))).astype(np.int32)
-    return total // 8 - 144
+    total = np.zeros((28, max(6, round(28 / stretch))), np.uint8)
+    for rows, weight in ((3, 0.5), (7, 0.375), (17, 0.25)):
+        grid = rng.integers(0, 256, (rows, max(2, round(rows / stretch))), dtype=np.uint8)
+        octave = cv2.resize(grid, total.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        total = cv2.add(total, cv2.multiply(octave, np.full_like(octave, 1), scale=weight * 0.89))
+    return cv2.resize(total, shape[::-1]).astype(np.int32) - 128
 
 
 def ramp(stops: tuple[Color, ...], tint: npt.NDArray[np.float64]) -> Image:
@@ -90,25 +95,29 @@ def tone(color: Color, factor: float) -> Color:
 
 def spline(points: Points, steps: int = 5, closed: bool = True) -> Points:
     """Catmull-Rom curve through `points` [n, 2], with `steps` points to each span."""
-    p = np.asarray(points, float)
     if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
+        p = np.concatenate([points[-1:], points, points[:2]])
     else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-    a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
-    curve = b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    curve = curve.reshape(-1, 2)
+        p = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    spans = np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]], axis=1)  # [n, 4, 2]
+    curve = (_catmull_rom(steps) @ spans).reshape(-1, 2)
     return curve if closed else np.concatenate([curve, p[-2:-1]])
+
+
+@cache
+def _catmull_rom(steps: int) -> npt.NDArray[np.float64]:
+    """Weights [steps, 4] of a span's four points."""
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    basis = np.array([(0, 2, 0, 0), (-1, 0, 1, 0), (2, -5, 4, -1), (-1, 3, -3, 1)]) / 2
+    return t ** np.arange(4) @ basis
 
 
 def tube(axis: Points, widths: npt.ArrayLike) -> Points:
     """Outline [2n, 2] of a band along `axis` [n, 2] with half-widths `widths` [n]."""
-    axis = np.asarray(axis, float)
-    along = np.gradient(axis, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    offset = normal * np.asarray(widths, float)[:, None]
+    padded = np.concatenate([2 * axis[:1] - axis[1:2], axis, 2 * axis[-1:] - axis[-2:-1]])
+    along = padded[2:] - padded[:-2]
+    length = np.sqrt((along * along).sum(1)) + 1e-9
+    offset = along[:, ::-1] * [-1, 1] * (np.asarray(widths) / length)[:, None]
     return np.concatenate([axis + offset, (axis - offset)[::-1]])
 
 
@@ -117,18 +126,20 @@ def fill(canvas: Image, outline: Points, color: Color | int) -> None:
     cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], color, cv2.LINE_8, 4)  # type: ignore[arg-type]
 
 
-_RIB = np.array([0, 0.2, 0.5, 0.8, 1.0])
+_LEAF = np.array([(0, 0), (0.2, 0.8), (0.5, 1), (0.8, 0.6), (1, 0), (0.8, -0.6), (0.5, -1), (0.2, -0.8)])
+_RIB = (4 * _LEAF[:, 0] * (1 - _LEAF[:, 0]))[:, None]
 
 
 def leaf(canvas: Image, rng: Rng, at: Points, length: float, angle: float, color: Color) -> Points:
-    """Paint a leaf with a lit half and a midrib; `length` in pixels. Returns its outline."""
-    half = np.array([0, 0.8, 1.0, 0.6, 0]) * rng.uniform(0.16, 0.3)
-    bend = rng.uniform(-0.6, 0.6) * _RIB * (1 - _RIB)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * length
-    rib, upper, lower = (np.stack([_RIB, bend + s * half], 1) @ turn + at for s in (0, -1, 1))
-    outline = np.concatenate([upper, lower[::-1]])
+    """Paint a leaf with a lit half; `length` in pixels. Returns its outline."""
+    broad, bend = rng.uniform(0.16, 0.3), rng.uniform(-0.15, 0.15)
+    c, s = math.cos(angle) * length, math.sin(angle) * length
+    turn = np.array([[c, s], [-s, c]])
+    rib = bend * _RIB * turn[1]
+    outline = _LEAF * [1, broad] @ turn + rib + at
     fill(canvas, outline, color)
-    fill(canvas, np.concatenate([upper, rib[::-1]]), tone(color, 1.22))
+    lit = np.concatenate([outline[:5], (_LEAF * [1, 0] @ turn + rib + at)[3:0:-1]])
+    fill(canvas, lit, tone(color, 1.22))
     return outline
 
 
@@ -183,17 +194,18 @@ _AROUND = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 _OVAL = np.stack([np.cos(_AROUND) * 1.3, np.sin(_AROUND) * 0.75], axis=1)
 
 
-def stone(canvas: Image, rng: Rng, center: Points, radius: float, color: Color) -> float:
-    """Paint a stone lit from above (fractions of the side); returns the height of its top."""
+def stone(
+    canvas: Image, rng: Rng, center: Points, radius: float, color: Color, smooth: bool = False
+) -> None:
+    """Paint a stone lit from above (fractions of the side); `smooth` suits a large one."""
     side = canvas.shape[0]
-    shape = _OVAL * (radius * rng.uniform(0.8, 1.15, 8))[:, None]
-    smooth = spline(shape, 3)
-    lean = rng.uniform(-0.3, 0.3)
-    fill(canvas, (smooth * 1.04 + center + [0, 0.14 * radius]) * side, tone(color, 0.4))
-    for k in range(6):
-        up = np.array([lean, -0.55]) * (0.1 * k * radius)
-        fill(canvas, (smooth * (1 - 0.13 * k) + center + up) * side, tone(color, 0.66 + 0.09 * k))
-    return float(center[1] + shape[:, 1].min())
+    shape = spline(_OVAL * (radius * rng.uniform(0.8, 1.15, 8))[:, None], 3)
+    lean, steps = rng.uniform(-0.3, 0.3), 18 if smooth else 6
+    fill(canvas, (shape * 1.04 + center + [0, 0.1 * radius]) * side, tone(color, 0.4))
+    for k in np.linspace(0, 1, steps):
+        up = np.array([lean, -0.55]) * (0.55 * k * radius)
+        outline = (shape * (1 - 0.68 * k) + center + up) * side
+        fill(canvas, outline, tone(color, (0.62 + 0.5 * k) * rng.uniform(0.98, 1.02)))
 
 
 def stones(canvas: Image, rng: Rng, count: int, top: float, radius: tuple[float, float]) -> None:
@@ -275,7 +287,7 @@ def far(rng: Rng, scene: str, side: int, horizon: float) -> Image:
         spots(canvas, rng, int(rng.integers(0, 6)), (0.01, 0.05))
         if rng.random() < 0.5:
             blades(canvas, rng, 8, 0.0, GREENS[:3] if scene != "snow" else BROWNS[:2])
-    width = int(rng.uniform(0.01, 0.05) * side) * 2 + 1
+    width = int(rng.uniform(0.02, 0.05) * side) * 2 + 1
     return cv2.blur(cv2.blur(canvas, (width, width)), (width, width))  # type: ignore[return-value]
 
 
@@ -323,22 +335,23 @@ def clutter(canvas: Image, rng: Rng, scene: str, horizon: float) -> None:
         leaves(canvas, rng, int(several[2]) * 3, (0.07, 0.2))
 
 
-def grain(canvas: Image, rng: Rng, scene: str) -> None:
-    """Give the whole background a fine texture, stronger on land than in the sky."""
-    side = canvas.shape[0]
-    depth = {"sky": 10, "dusk": 10, "snow": 12, "water": 16}.get(scene, 30)
-    texture = noise(rng, (side, side), (100, 100)).astype(np.int32) * depth // 255 + 128 - depth // 2
-    texture = cv2.cvtColor(texture.astype(np.uint8), cv2.COLOR_GRAY2RGB)
-    cv2.multiply(canvas, texture, dst=canvas, scale=1 / 128)
+def grain(canvas: Image, rng: Rng, scene: str, horizon: float) -> None:
+    """Give the near part of the background a fine texture, strongest on land."""
+    top = int(horizon % 1 * canvas.shape[0])
+    near = canvas[top:]
+    depth = {"meadow": 34, "rocks": 34, "foliage": 16}.get(scene, 8)
+    cells = (int(90 * near.shape[0] / near.shape[1]) + 1, 90)
+    texture = noise(rng, near.shape[:2], cells) // np.uint8(256 // depth) + np.uint8(128 - depth // 2)
+    cv2.multiply(near, cv2.merge([texture] * 3), dst=near, scale=1 / 128)
 
 
 def background(rng: Rng, scene: str, side: int) -> tuple[Image, float]:
     """A whole background and the height of its horizon (1.0 without one)."""
     horizon = float(rng.uniform(*HORIZONS[scene])) if scene in HORIZONS else 1.0
-    canvas = cv2.resize(far(rng, scene, side // 2, horizon), (side, side))
+    canvas = cv2.resize(far(rng, scene, max(48, side // 4), horizon), (side, side))
     if horizon < 1:
         near(canvas, rng, scene, horizon)  # type: ignore[arg-type]
     clutter(canvas, rng, scene, horizon)  # type: ignore[arg-type]
     canvas = cv2.blur(canvas, (3, 3))
-    grain(canvas, rng, scene)  # type: ignore[arg-type]
+    grain(canvas, rng, scene, horizon)  # type: ignore[arg-type]
     return canvas, horizon  # type: ignore[return-value]
