@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from satkit.data import default_root
 from satkit.settings import Profile, TrainSettings
 
 Value = int | float | str | bool
@@ -144,20 +145,27 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
     try:
         own = LessonSettings(**{n: v for n, v in given.items() if n in lesson})
         if any(name in training for name in parameters):
-            shared = {"profile": own.profile, "seed": own.seed}
             options = {n: v for n, v in given.items() if n in training}
-            train = TrainSettings.for_profile(**shared, **options)
+            train = TrainSettings.for_profile(own.profile, seed=own.seed, **options)
     except ValidationError as error:
         raise ValueError(explain(error, notebook)) from None
-    if train and train.data_root and not Path(train.data_root).exists():
+    root = _data_root(train)
+    if root and not root.exists():
         raise FileNotFoundError(
-            f"{notebook}: data_root = {train.data_root!r} does not exist; give the folder that "
-            f"holds the data set {train.dataset!r}"
+            f"{notebook}: the data set {train.dataset!r} is not in {root}; set data_root to the "
+            "folder that holds it"
         )
     numbers = LESSON_PROFILES[own.profile]
     own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})
     values = {n: getattr(own if n in lesson else train, n) for n in parameters}
     return SimpleNamespace(**values, train=train)
+
+
+def _data_root(train: TrainSettings | None) -> Path | None:
+    """Return where the data are looked for, None if they are embedded or there are none."""
+    if train is None or train.dataset == "aviary":
+        return None
+    return Path(train.data_root).expanduser() if train.data_root else default_root(train.dataset)
 
 
 def explain(error: ValidationError, what: str = "") -> str:
@@ -187,7 +195,7 @@ def settings_table(notebook: str, given: Mapping[str, Value], settings: SimpleNa
         settings: what `resolve` made of them.
 
     Returns:
-        One line a parameter: name, value, and whether the profile or the parameter set it.
+        One line a parameter: name, value, and whether it was given or comes from the profile.
     """
     values = {name: getattr(settings, name) for name in given}
     width = max(map(len, values), default=0)
@@ -195,7 +203,7 @@ def settings_table(notebook: str, given: Mapping[str, Value], settings: SimpleNa
     column = max(map(len, shown.values()), default=0)
     lines = [
         f"  {n:<{width}}  {shown[n]:<{column}}  "
-        + ("given" if values[n] == given[n] else "from the profile")
+        + ("as given" if values[n] == given[n] else "from the profile")
         for n in values
     ]
     return "\n".join([f"{notebook}: settings", *lines])
@@ -409,7 +417,7 @@ def plan(names: list[str], asked: Mapping[str, Any], source_dir: Path, out: Path
             "parameters": json.dumps(given, sort_keys=True),
             "satkit": code,
             "libraries": _versions("torch", "torchvision", "timm", "numpy", "opencv-python"),
-            "data": _data_fingerprint(getattr(settings, "data_root", "")),
+            "data": _data_fingerprint(_data_root(settings.train)),
         }
         item = Plan(name, source_dir / f"{name}.ipynb", out / f"{name}.ipynb", given, fingerprint)
         item.cells = sum(c.cell_type == "code" for c in notebook.cells)
@@ -604,13 +612,12 @@ def _versions(*packages: str) -> str:
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
 
 
-def _data_fingerprint(root: str) -> str:
-    """Fingerprint a data folder by names, sizes and times, two levels deep: quick on any size."""
-    if not root:
+def _data_fingerprint(root: Path | None) -> str:
+    """Fingerprint data by names, sizes and times, two levels deep: quick on any size."""
+    if root is None:
         return "embedded"
-    base = Path(root).expanduser()
-    found = sorted([*base.glob("*"), *base.glob("*/*")])
-    stats = ((p.relative_to(base), p.stat()) for p in found)
+    found = sorted([root, *root.glob("*"), *root.glob("*/*")])
+    stats = ((p.relative_to(root), p.stat()) for p in found)
     return _hash("".join(f"{p} {s.st_size} {s.st_mtime_ns}\n" for p, s in stats))
 
 

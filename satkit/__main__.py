@@ -1,0 +1,232 @@
+"""The command line: `python -m satkit COMMAND`, with exit codes 0 done, 1 failed, 2 bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from satkit import doctor, notebooks, results
+from satkit.data import NAMES, default_root
+from satkit.data import load as load_dataset
+from satkit.evaluate import evaluate as evaluate_model
+from satkit.settings import TrainSettings
+from satkit.train import load_datasets
+from satkit.train import train as train_model
+
+app = typer.Typer(
+    help=(
+        "Spatial-Aware Token (SAT) for weakly supervised object localization. Exit codes: 0 done, "
+        "1 failed, 2 bad input, 130 interrupted. SATKIT_TRACEBACK=1 shows where an error arose."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="NAME VALUE", help="A setting, as for papermill; may be repeated."),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what comes after `python -m satkit`; sys.argv's where None.
+
+    Raises:
+        SystemExit: always; 0 done, 1 failed, 2 bad input, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(join_parameters(words), prog_name="python -m satkit")
+    except (ValueError, FileNotFoundError) as error:
+        _stop(error, 2)
+    except (RuntimeError, ArithmeticError, ImportError, OSError) as error:
+        _stop(error, 1)
+
+
+def _stop(error: Exception, code: int) -> None:
+    if os.environ.get("SATKIT_TRACEBACK"):
+        raise error
+    text = notebooks.explain(error) if isinstance(error, ValidationError) else str(error)
+    print(f"{'bad input' if code == 2 else 'failed'}: {text}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def join_parameters(words: Sequence[str]) -> list[str]:
+    """Turn papermill's `-p NAME VALUE` into `-p NAME=VALUE`, which one option can take.
+
+    Args:
+        words: the command line.
+
+    Returns:
+        The words, two of them joined after each -p.
+
+    Raises:
+        ValueError: if a name or value is missing.
+    """
+    joined, rest = [], iter(words)
+    for word in rest:
+        joined.append(word)
+        if word == "-p":
+            name, value = next(rest, None), next(rest, None)
+            if name is None or value is None:
+                raise ValueError("-p takes a name and a value, such as: -p epochs 4")
+            joined.append(f"{name}={value}")
+    return joined
+
+
+def _given(parameters: list[str] | None) -> dict[str, str]:
+    pairs = (text.partition("=") for text in parameters or [])
+    return {name: value for name, _, value in pairs}
+
+
+@contextmanager
+def _interruptible(kept: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted: {kept}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@app.command("doctor")
+def doctor_command(
+    data_root: Annotated[str, typer.Option(help="Folder that holds data sets by name.")] = "",
+) -> None:
+    """Print versions, device, memory, cores, what data is found, and what will be slow."""
+    print(doctor.report(data_root or None))
+    raise typer.Exit(1 if doctor.problems() else 0)
+
+
+@app.command()
+def run(
+    names: Annotated[list[str] | None, typer.Argument(help="Such as 05, or 05_train_cub.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="The whole series.")] = False,
+    profile: Annotated[
+        str, typer.Option(help="smoke, lab or paper; else the notebooks' own.")
+    ] = "",
+    parameter: Parameters = None,
+    out: Annotated[str, typer.Option(help="Where executed notebooks go.")] = "build/notebooks",
+    force: Annotated[
+        bool, typer.Option("--force", help="Execute also what is up to date.")
+    ] = False,
+    site: Annotated[bool, typer.Option(help="Render the executed notebooks afterwards.")] = True,
+    site_only: Annotated[
+        bool, typer.Option("--site-only", help="Only render what was executed.")
+    ] = False,
+) -> None:
+    """Execute notebooks in order and render them; skip what is up to date."""
+    outcomes = []
+    if not site_only:
+        if bool(names) == all_:
+            known = ", ".join(notebooks.list_notebooks())
+            raise ValueError(f"name some notebooks, or give --all; there are: {known}")
+        with _interruptible("what is finished is kept; run the same again to go on"):
+            outcomes = notebooks.run(names, profile or None, _given(parameter), out, force=force)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if site_only or (site and len(failed) < len(outcomes)):
+        print("rendering the site")
+        print(f"site: {notebooks.render(out)}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _settings_help() -> str:
+    """List every setting of training, from the one place that defines them."""
+    lines = [
+        f"{name}: {field.description} (lab: {field.default!r})"
+        for name, field in TrainSettings.model_fields.items()
+    ]
+    return "Settings for -p:\n\n\b\n" + "\n".join(lines)
+
+
+@app.command(epilog=_settings_help())
+def train(
+    profile: Annotated[str, typer.Option(help="smoke, lab or paper.")] = "lab",
+    parameter: Parameters = None,
+    force: Annotated[bool, typer.Option("--force", help="Do a finished run again.")] = False,
+) -> None:
+    """Train and evaluate one localizer; a finished run of the same settings is only shown."""
+    settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
+    with _interruptible("the last state is saved; run the same again to go on"):
+        finished = train_model(settings, force=force)
+    print(finished.banner())
+    _print_numbers(finished.metrics)
+    print(f"run: {finished.dir}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(help="Folder of a finished run.")],
+    parameter: Parameters = None,
+    out: Annotated[str, typer.Option(help="Write the numbers to this JSON file too.")] = "",
+) -> None:
+    """Evaluate a run's model on test images; -p replaces settings of the run (see train --help)."""
+    opened = results.open_run(run)
+    given = _given(parameter)
+    notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
+    settings = TrainSettings(**{**opened.settings.model_dump(), **given})
+    model, test = opened.model(), load_datasets(settings)["test"]
+    classes = len(opened.provenance["classes"])
+    if test.num_classes != classes:
+        raise ValueError(
+            f"the model of {run} tells {classes} classes apart, but {settings.dataset} has "
+            f"{test.num_classes}; evaluate it on the data set it was trained on"
+        )
+    numbers = evaluate_model(
+        model,
+        test,
+        protocol=settings.protocol,
+        thresholds=settings.thresholds or None,
+        threshold=None if {"thresholds", "protocol"} & set(given) else opened.metrics["threshold"],
+        ten_crop=settings.ten_crop,
+        batch_size=settings.eval_batch_size,
+        workers=settings.workers,
+    )
+    _print_numbers(numbers)
+    if out:
+        results.write_json(Path(out), numbers)
+
+
+@app.command("data")
+def data_command(
+    name: Annotated[str, typer.Argument(help="A data set; all are listed without.")] = "",
+    root: Annotated[str, typer.Option(help="Its folder, or .zip.")] = "",
+) -> None:
+    """List the data sets and where they are looked for, or check one of them."""
+    if not name:
+        for known in NAMES:
+            place = "embedded" if known == "aviary" else default_root(known)
+            state = "" if known == "aviary" or Path(place).exists() else " (not there)"
+            print(f"{known:<14} {place}{state}")
+        return
+    for split in ("train", "test"):
+        found: Any = load_dataset(name, split, root or None)
+        item = found[0]
+        print(
+            f"{name} {split}: {len(found)} images, {found.num_classes} classes; the first has "
+            f"{len(item['boxes'])} boxes, {'a' if 'mask' in item else 'no'} mask, "
+            f"size {tuple(item['size'])}"
+        )
+
+
+def _print_numbers(numbers: dict[str, Any]) -> None:
+    width = max(map(len, numbers))
+    for name, value in numbers.items():
+        print(f"  {name:<{width}}  {value:.2f}" if isinstance(value, float) else
+              f"  {name:<{width}}  {json.dumps(value)}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
