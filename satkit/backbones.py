@@ -102,7 +102,9 @@ def create_backbone(
         )
     except TypeError as error:  # the model has no such thing as an input size
         raise ValueError(_NOT_PLAIN.format(name=name)) from error
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, KeyError) as error:  # timm's converters trip over it
+        if checkpoint is None:
+            raise
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} does not fit backbone {name!r}: {error}"
         ) from error
