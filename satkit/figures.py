@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from satkit.boxes import iou
 from satkit.data.aviary import PART_NAMES
@@ -32,6 +33,7 @@ COLORS = seaborn.color_palette("colorblind")  # told apart by the colour-blind, 
 TRUE_COLOR, PREDICTED_COLOR = COLORS[2], COLORS[3]  # green, vermilion; also dashed and solid
 PART_COLORS = dict(zip(PART_NAMES[1:], (COLORS[3], COLORS[0], COLORS[8], COLORS[4]), strict=True))
 MAP_COLORS = "viridis"
+LINES = ("-", "--", "-.", ":")
 RESULT_COLUMNS = {
     "top1_cls": "Top-1 Cls",
     "top1_loc": "Top-1 Loc",
@@ -67,7 +69,8 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
     from IPython.display import display
 
     if isinstance(figure, Illustration):
-        figure, alt = figure.figure, alt or figure.alt
+        alt = alt or figure.alt
+        figure = figure.figure
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
     display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
@@ -76,8 +79,7 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
 def _html(figure: Figure, alt: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    close = figure.canvas.manager  # made by pyplot, which would show it a second time
-    if close is not None:
+    if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
         from matplotlib import pyplot
 
         pyplot.close(figure)
@@ -178,6 +180,39 @@ def localization_grid(
     return Illustration(figure, alt)
 
 
+def map_sheet(
+    maps: Mapping[str, Array],
+    *,
+    boxes: Mapping[str, Array] | None = None,
+    numbers: bool = False,
+    columns: int = 6,
+) -> Illustration:
+    """Maps side by side, in the same colours for the same values.
+
+    Args:
+        maps: By name, [h, w] with values 0–1.
+        boxes: For some of the names, [n, 4] half-open xyxy in pixels of the map.
+        numbers: Write every value into its cell (small maps).
+        columns: Maps a row.
+
+    Returns:
+        One panel a map.
+    """
+    figure, axes = _pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
+    said = []
+    for axis, (name, given) in zip(axes, maps.items(), strict=False):
+        values = _numpy(given)
+        image = axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1)
+        axis.set_title(name)
+        if boxes and name in boxes:
+            _draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
+        if numbers:
+            _write_numbers(axis, values, 0.5, "{:.2f}")
+        said.append(f"{name} (values {values.min():.2f} to {values.max():.2f})")
+    figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
+    return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
+
+
 def picture(image: Array) -> np.ndarray:
     """An image as it is shown.
 
@@ -208,9 +243,9 @@ def _overlay(axis: Axes, values: np.ndarray, size: tuple[int, int]) -> None:
 def _draw_boxes(axis: Axes, boxes: Array, color: Any, line: str) -> None:
     for x0, y0, x1, y1 in _numpy(boxes):
         corner = (x0 - 0.5, y0 - 0.5)  # pixel x covers x - 0.5 … x + 0.5
-        axis.add_patch(
-            Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, lw=2)
-        )
+        box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, lw=2)
+        box.set_path_effects([withStroke(linewidth=3.5, foreground="white")])
+        axis.add_patch(box)
 
 
 def _box_legend(figure: Figure) -> None:
@@ -229,6 +264,65 @@ def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
 def _part_legend(figure: Figure) -> None:
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PART_COLORS.values()]
     figure.legend(handles, list(PART_COLORS), loc="outside lower center", ncols=4)
+
+
+def _write_numbers(axis: Axes, values: np.ndarray, middle: float, form: str) -> None:
+    """Write each value into its cell, white on what is dark (below `middle`)."""
+    for (row, column), value in np.ndenumerate(values):
+        color = "white" if value < middle else "black"
+        axis.text(column, row, form.format(value), ha="center", va="center", color=color)
+
+
+# --------------------------------------------------------------------------------------------------
+# Charts
+# --------------------------------------------------------------------------------------------------
+
+
+def line_chart(x: Array, lines: Mapping[str, Array], *, xlabel: str, ylabel: str) -> Illustration:
+    """Lines over a common axis.
+
+    Args:
+        x: [n].
+        lines: By name, [n].
+        xlabel: What x is.
+        ylabel: What the lines are.
+
+    Returns:
+        The chart; its text names where each line begins and ends.
+    """
+    figure, axis = _chart(xlabel, ylabel)
+    at, said = _numpy(x), []
+    for i, (name, given) in enumerate(lines.items()):
+        y = _numpy(given)
+        axis.plot(at, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
+        said.append(f"{name} from {y[0]:.3g} to {y[-1]:.3g}")
+    axis.legend()
+    span = f"{at[0]:g} to {at[-1]:g}"
+    return Illustration(figure, f"{ylabel} against {xlabel}, {span}: {'; '.join(said)}.")
+
+
+def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
+    """Groups of bars, with the value above each.
+
+    Args:
+        table: One group a row, one colour a column.
+        ylabel: What the values are.
+
+    Returns:
+        The chart.
+    """
+    figure, axis = _chart("", ylabel)
+    axis.grid(axis="x", visible=False)
+    width = 0.8 / len(table.columns)
+    for i, name in enumerate(table):
+        at = np.arange(len(table)) + (i - (len(table.columns) - 1) / 2) * width
+        bars = axis.bar(at, table[name], width * 0.95, label=name, color=COLORS[i])
+        axis.bar_label(bars, fmt="%.3g", fontsize=8)
+    axis.set_xticks(range(len(table)), [str(name) for name in table.index])
+    axis.legend(ncols=len(table.columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    said = [f"{row}: " + ", ".join(f"{n} {v:.3g}" for n, v in values.items())
+            for row, values in table.iterrows()]  # fmt: skip
+    return Illustration(figure, f"Bars of {ylabel}. {'; '.join(said)}.")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -277,9 +371,9 @@ def loss_against_value(values: Array, losses: Mapping[str, Array]) -> Illustrati
     x = _numpy(values)
     figure, axis = _chart("value of the patch", "loss")
     said = []
-    for color, (name, given) in zip(COLORS, losses.items(), strict=False):
+    for i, (name, given) in enumerate(losses.items()):
         y = _numpy(given)
-        axis.plot(x, y, label=name, color=color, lw=2)
+        axis.plot(x, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} peaks at {y.max():.3f} and is {np.interp(0.2, x, y):.4f} at 0.2")
     axis.set(xlim=(0, 1), ylim=(0, None))
     axis.legend()
@@ -301,10 +395,7 @@ def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
     for axis, (name, kernel) in zip(axes, arrays.items(), strict=True):
         axis.imshow(kernel, cmap="cividis", vmin=0, vmax=top)
         axis.set_title(name)
-        for (row, column), weight in np.ndenumerate(kernel):
-            dark = weight < top / 2
-            axis.text(column, row, f"{weight:.4f}", ha="center", va="center",
-                      color="white" if dark else "black")  # fmt: skip
+        _write_numbers(axis, kernel, top / 2, "{:.4f}")
     said = [f"{n}: centre {k[len(k) // 2, len(k) // 2]:.4f}, corner {k[0, 0]:.4f}"
             for n, k in arrays.items()]  # fmt: skip
     return Illustration(figure, f"Weights of smoothing kernels. {'; '.join(said)}.")
@@ -339,8 +430,7 @@ def threshold_curves(
     for i, (name, given) in enumerate(accuracy.items()):
         y = _numpy(given)
         best = int(y.argmax())
-        style = ("-", "--", "-.", ":")[i % 4]
-        axis.plot(x, y, style, label=f"{label} {name}".strip(), color=COLORS[i], lw=2)
+        axis.plot(x, y, LINES[i % 4], label=f"{label} {name}".strip(), color=COLORS[i], lw=2)
         axis.plot(x[best], y[best], "o", color=COLORS[i])
         said.append(f"{label} {name} is best at {x[best]:.2f} with {y[best]:.1f} %".strip())
     if chosen is not None:
@@ -367,8 +457,7 @@ def iou_histogram(ious: Mapping[str, Array], delta: float = 0.5) -> Illustration
     for i, (name, given) in enumerate(ious.items()):
         values = _numpy(given)
         share = 100 * np.histogram(values, edges)[0] / len(values)
-        style = ("-", "--", "-.", ":")[i % 4]
-        axis.stairs(share, edges, label=name, color=COLORS[i], linestyle=style, lw=2)
+        axis.stairs(share, edges, label=name, color=COLORS[i], linestyle=LINES[i % 4], lw=2)
         right = 100 * np.mean(values >= delta)
         said.append(f"{name}: median {np.median(values):.2f}, {right:.1f} % at {delta} or more")
     axis.axvline(delta, color="black", lw=1, label=f"δ = {delta}")

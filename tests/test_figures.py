@@ -75,6 +75,36 @@ def test_grid_draws_map_true_and_predicted_box_and_says_the_iou(drawing):
     assert grid.alt.endswith("IoU: same 1.00, apart 0.00.")
 
 
+def test_map_sheet_draws_maps_boxes_and_numbers():
+    ramp = np.linspace(0, 1, 4).reshape(2, 2)
+    sheet = figures.map_sheet(
+        {"ramp": ramp, "half": torch.full((2, 2), 0.5)},
+        boxes={"half": [[0, 0, 1, 2]]},
+        numbers=True,
+    )
+    first, second = sheet.figure.axes[:2]
+    assert np.array_equal(first.images[0].get_array(), ramp)
+    assert [text.get_text() for text in first.texts] == ["0.00", "0.33", "0.67", "1.00"]
+    assert rectangles(second) == [[0, 0, 1, 2]] and not rectangles(first)
+    assert "ramp (values 0.00 to 1.00), half (values 0.50 to 0.50)" in sheet.alt
+
+
+def test_line_chart_draws_what_it_is_given():
+    chart = figures.line_chart([1, 2], {"a": [3.0, 4.0]}, xlabel="K", ylabel="points")
+    assert np.array_equal(lines(chart)["a"], [[1, 3], [2, 4]])
+    assert chart.alt == "points against K, 1 to 2: a from 3 to 4."
+
+
+def test_bar_chart_draws_every_value():
+    table = pd.DataFrame({"honest": [80.0, 70.0], "inflated": [90.0, 71.5]}, index=["one", "two"])
+    chart = figures.bar_chart(table, ylabel="GT-known Loc")
+    bars = chart.figure.axes[0].containers
+    assert [[bar.get_height() for bar in group] for group in bars] == [[80, 70], [90, 71.5]]
+    assert chart.alt == (
+        "Bars of GT-known Loc. one: honest 80, inflated 90; two: honest 70, inflated 71.5."
+    )
+
+
 def test_loss_curves_draw_every_loss_over_the_steps():
     log = pd.DataFrame(
         {"epoch": [0, 0, 1], "step": [0, 1, 0], "lr": [1e-4] * 3, "cls": [3.0, 2.0, 1.0]}
