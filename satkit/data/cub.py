@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from satkit.data.files import Listing, Record, exists, find_root, parse_box, read_rows, read_text
+from satkit.data.files import (
+    CORNERS,
+    Listing,
+    Record,
+    exists,
+    find_root,
+    parse_box,
+    parse_int,
+    parse_row,
+    read_rows,
+    read_text,
+)
 
 SOURCE = (
     "CUB-200-2011 (Wah et al., 2011) comes from "
     "https://www.vision.caltech.edu/datasets/cub_200_2011/: unpack CUB_200_2011.tgz."
 )
-CORNERS = ("x0", "y0", "x1", "y1")
 BIRDS_COLUMNS = ("file", "cub_path", "label", "family", "split", "width", "height", *CORNERS)
 
 
@@ -28,6 +38,7 @@ def list_cub(root: Path, split: str) -> Listing:
         for table in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
     )
     classes = [words[0] for words in _read_table(root, "classes.txt").values()]
+    numbers = {str(index + 1): index for index in range(len(classes))}
     masks = next((f for f in ("segmentations", "../segmentations") if exists(root, f)), None)
     records = []
     for key, (name,) in names.items():
@@ -37,15 +48,14 @@ def list_cub(root: Path, split: str) -> Listing:
         )
         if (train == "1") != (split == "train"):
             continue
-        if not 1 <= int(label) <= len(classes):
+        if label not in numbers:
             raise ValueError(
                 f"cub: image_class_labels.txt gives {name} the class {label}, but classes.txt "
                 f"has {len(classes)}"
             )
-        x, y, w, h = map(float, _line(boxes, key, "bounding_boxes"))
-        box = parse_box(map(str, (x, y, x + w, y + h)), f"cub, bounding_boxes.txt, {name}")
+        box = parse_box(_line(boxes, key, "bounding_boxes"), f"cub, {name}", "xywh")
         mask = f"{masks}/{Path(name).with_suffix('.png')}" if masks else None
-        records.append(Record(f"images/{name}", int(label) - 1, (box,), mask))
+        records.append(Record(f"images/{name}", numbers[label], (box,), mask))
     return Listing(root, classes, records, exif=False)
 
 
@@ -67,23 +77,20 @@ def list_birds(
     root = find_root(root, "birds", "boxes.csv", "birds", source)
     rows = read_rows(root, "boxes.csv", BIRDS_COLUMNS)
     classes, names = _species(rows) if labels == "species" else _families(rows, min_photographs)
-    records = [
-        Record(
-            f"images/{row['file']}",
-            classes.index(name),
-            (parse_box((row[c] for c in CORNERS), f"birds, boxes.csv, {row['file']}"),),
-            size=(int(row["height"]), int(row["width"])),
-        )
-        for row, name in zip(rows, names, strict=True)
-        if row["split"] == split and name in classes
-    ]
+    records = []
+    for row, name in zip(rows, names, strict=True):
+        if row["split"] == split and name in classes:
+            box, size = parse_row(row, f"birds, boxes.csv, {row['file']}")
+            record = Record(f"images/{row['file']}", classes.index(name), (box,), size=size)
+            records.append(record)
     return Listing(root, classes, records, exif=False)
 
 
 def _species(rows: list[dict[str, str]]) -> tuple[list[str], list[str]]:
     """Names of CUB's 200 classes, and of each row's."""
     names = [row["cub_path"].split("/")[0] for row in rows]
-    known = {int(row["label"]): name for row, name in zip(rows, names, strict=True)}
+    labels = [parse_int(row, "label", f"birds, boxes.csv, {row['file']}") for row in rows]
+    known = dict(zip(labels, names, strict=True))
     if not all(0 <= label < 200 for label in known):
         raise ValueError(f"birds: labels of CUB are 0 to 199, not {min(known)} to {max(known)}")
     return [known.get(label, f"{label + 1:03d}.no_photograph") for label in range(200)], names

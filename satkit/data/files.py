@@ -6,16 +6,18 @@ import csv
 import io
 import os
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 )
 
 
+CORNERS = ("x0", "y0", "x1", "y1")
 Box = tuple[float, float, float, float]  # xyxy, pixels, half-open
 
 
@@ -78,6 +80,7 @@ def open_file(root: Path, path: str) -> IO[bytes]:
 
     Raises:
         FileNotFoundError: it is missing.
+        ValueError: it is damaged, in a .zip.
     """
     archive, inside = _split(root)
     if archive is None:
@@ -86,6 +89,8 @@ def open_file(root: Path, path: str) -> IO[bytes]:
         return io.BytesIO(_archive(archive, os.getpid()).read(f"{inside}{path}"))
     except KeyError as error:
         raise FileNotFoundError(f"no such file in {archive}: {inside}{path}") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{inside}{path} in {archive} is damaged: download it again") from error
 
 
 def exists(root: Path, path: str) -> bool:
@@ -125,18 +130,58 @@ def read_rows(root: Path, path: str, columns: Iterable[str]) -> list[dict[str, s
 
 
 def read_text(root: Path, path: str) -> str:
-    """Read a text file of a data set."""
+    """Read a text file of a data set, in UTF-8.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is not UTF-8.
+    """
     with open_file(root, path) as file:
-        return file.read().decode("utf-8-sig")
+        data = file.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{root / path} is not text in UTF-8: save it as UTF-8") from error
 
 
-def parse_box(values: Iterable[str | None], where: str, inclusive: bool = False) -> Box:
-    """Read a box x0, y0, x1, y1.
+def parse_int(row: Mapping[str, str], column: str, where: str) -> int:
+    """Read a whole number.
+
+    Raises:
+        ValueError: it is none; the message names the place and the column.
+    """
+    try:
+        return int(row[column])
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: {column} must be a whole number, not {row[column]!r}"
+        ) from error
+
+
+def parse_row(row: Mapping[str, str], where: str) -> tuple[Box, tuple[int, int]]:
+    """Read the box x0, y0, x1, y1 and the photograph's size (h, w) from a line of boxes.csv.
+
+    Raises:
+        ValueError: a value is no number, or the box has no area.
+    """
+    size = parse_int(row, "height", where), parse_int(row, "width", where)
+    return parse_box((row[corner] for corner in CORNERS), where), size
+
+
+def parse_box(
+    values: Iterable[str | None],
+    where: str,
+    style: Literal["xyxy", "xyxy_inclusive", "xywh"] = "xyxy",
+) -> Box:
+    """Read a box.
 
     Args:
-        values: the four numbers as text.
+        values: four numbers as text.
         where: how errors call the place.
-        inclusive: the last two are the object's last pixel: add 1 to make them half-open.
+        style: x0, y0, x1, y1; the same with the object's last pixel as x1, y1; or corner and size.
+
+    Returns:
+        Half-open x0, y0, x1, y1.
 
     Raises:
         ValueError: not four numbers, or the box has no area.
@@ -145,22 +190,22 @@ def parse_box(values: Iterable[str | None], where: str, inclusive: bool = False)
     try:
         x0, y0, x1, y1 = (float(text or "") for text in texts)
     except ValueError as error:
-        raise ValueError(f"{where}: a box is four numbers x0, y0, x1, y1, not {texts}") from error
-    x1, y1 = x1 + inclusive, y1 + inclusive
+        raise ValueError(f"{where}: a box is four numbers ({style}), not {texts}") from error
+    if style == "xywh":
+        x1, y1 = x0 + x1, y0 + y1
+    elif style == "xyxy_inclusive":
+        x1, y1 = x1 + 1, y1 + 1
     if not (x0 < x1 and y0 < y1):  # NaN fails too
-        raise ValueError(f"{where}: the box {texts} has no area; it needs x0 < x1 and y0 < y1")
+        raise ValueError(f"{where}: the box {texts} ({style}) has no area")
     return x0, y0, x1, y1
 
 
-def require(listing: Listing, name: str) -> Listing:
-    """Check that a listing has photographs, and that every file it names is there.
+def require_files(listing: Listing, name: str) -> None:
+    """Check that every file which a listing names is there.
 
     Raises:
         FileNotFoundError: files are missing; the message names the first ones.
-        ValueError: there are none at all.
     """
-    if not listing.records:
-        raise ValueError(f"{name}: no photographs in this split of {listing.root}")
     named = [path for record in listing.records for path in (record.path, record.mask) if path]
     missing = [path for path in named if not exists(listing.root, path)]
     if missing:
@@ -168,7 +213,6 @@ def require(listing: Listing, name: str) -> Listing:
             f"{name}: {len(missing)} of {len(named)} files are missing in {listing.root}, "
             f"first {missing[:3]}. The copy is incomplete: get the data set again."
         )
-    return listing
 
 
 def _split(root: Path) -> tuple[Path | None, str]:

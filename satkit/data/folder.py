@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from satkit.data.files import IMAGE_SUFFIXES, Box, Listing, Record, parse_box, read_rows
+from satkit.data.files import CORNERS, IMAGE_SUFFIXES, Box, Listing, Record, parse_box, read_rows
 from satkit.data.splits import stratified_cut
 
 SPLITS = ("train", "val", "test")
@@ -78,13 +78,13 @@ def _read_boxes(root: Path) -> dict[str, tuple[Box, ...]]:
     if not (root / "boxes.csv").exists():
         return {}
     boxes: dict[str, list[Box]] = defaultdict(list)
-    for row in read_rows(root, "boxes.csv", ("file", "x0", "y0", "x1", "y1")):
+    for row in read_rows(root, "boxes.csv", ("file", *CORNERS)):
         if not (root / row["file"]).is_file():
             raise FileNotFoundError(
                 f"folder: {root}/boxes.csv names {row['file']!r}, which is not below {root}; "
                 "write paths as <class>/<name>, or <split>/<class>/<name>"
             )
-        corners = (row[column] for column in ("x0", "y0", "x1", "y1"))
+        corners = (row[corner] for corner in CORNERS)
         boxes[row["file"]].append(parse_box(corners, f"{root}/boxes.csv, {row['file']}"))
     return {file: tuple(found) for file, found in boxes.items()}
 

@@ -17,8 +17,15 @@ TINY_SOURCE = (
     "Tiny-ImageNet comes from http://cs231n.stanford.edu/tiny-imagenet-200.zip; "
     "the .zip itself may be the root, there is no need to unpack it."
 )
-#: where boxes of the validation photographs are looked for
-BOX_FILES = ("LOC_val_solution.csv", "Annotations/CLS-LOC/val", "val_boxes")
+#: where boxes of the validation photographs are looked for; the last two fit Kaggle's archive,
+#: whose photographs are in ILSVRC/Data/CLS-LOC
+BOX_FILES = (
+    "LOC_val_solution.csv",
+    "Annotations/CLS-LOC/val",
+    "val_boxes",
+    "../../../LOC_val_solution.csv",
+    "../../Annotations/CLS-LOC/val",
+)
 
 
 def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
@@ -32,7 +39,8 @@ def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
         boxes: of the validation photographs: a .csv as Kaggle's LOC_val_solution.csv, or a folder
             with VOC .xml files; where empty, one of `BOX_FILES` below the root.
     """
-    root = find_root(root, "imagenet", "val" if split == "test" else "train", "", IMAGENET_SOURCE)
+    marker = "val" if split == "test" else "train"
+    root = find_root(root, "imagenet", marker, "ILSVRC/Data/CLS-LOC", IMAGENET_SOURCE)
     if split == "train":
         classes = _folders(root / "train")
         records = [
@@ -87,7 +95,7 @@ def list_tiny_imagenet(root: Path, split: str) -> Listing:
 
 def _tiny_record(folder: str, words: list[str], label: int) -> Record:
     file, *corners = words
-    box = parse_box(corners, f"the boxes of {folder}, {file}", inclusive=True)
+    box = parse_box(corners, f"the boxes of {folder}, {file}", "xyxy_inclusive")
     return Record(f"{folder}/{file}", label, (box,))
 
 
@@ -116,7 +124,10 @@ def _parse_prediction(text: str, image: str) -> tuple[str, tuple[Box, ...]]:
 
 
 def _parse_voc(path: Path) -> tuple[str, tuple[Box, ...]]:
-    objects = list(ElementTree.parse(path).iter("object"))
+    try:
+        objects = list(ElementTree.parse(path).iter("object"))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is not whole XML: {error}") from error
     if not objects:
         raise ValueError(f"{path} describes no object")
     corners = ("xmin", "ymin", "xmax", "ymax")

@@ -90,6 +90,13 @@ def test_cub_with_a_class_that_does_not_exist(cub):
         load("cub", "train", cub)
 
 
+def test_cub_with_a_box_that_is_none(cub):
+    path = cub / "bounding_boxes.txt"
+    path.write_text(path.read_text().replace("2 10.0 6.0 20.0", "2 10.0 6.0 wide"))
+    with pytest.raises(ValueError, match=r"Bird_1_1\.jpg: a box is four numbers .*'wide'"):
+        load("cub", "train", cub)
+
+
 def test_cub_with_a_table_cut_short(cub):
     (cub / "bounding_boxes.txt").write_text("1 10.0 6.0 20.0 12.0\n")
     with pytest.raises(ValueError, match=r"bounding_boxes.txt has no line for image 2"):
@@ -207,6 +214,22 @@ def test_a_senseless_box_is_refused_before_any_photograph_is_read(butterflies, c
         load("butterflies", "train", butterflies)
 
 
+@pytest.mark.parametrize("column", ["label", "width"])
+def test_a_number_that_is_none_is_refused_with_its_place(butterflies, column):
+    with (butterflies / "boxes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rows[0][column] = "many"
+    write_csv(butterflies / "boxes.csv", rows)
+    with pytest.raises(ValueError, match=rf"0020004\.jpg: {column} .* 'many'"):
+        load("butterflies", "train", butterflies)
+
+
+def test_a_csv_that_is_not_utf8_is_refused(butterflies):
+    (butterflies / "boxes.csv").write_bytes("file,Größe".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"boxes\.csv is not text in UTF-8"):
+        load("butterflies", "train", butterflies)
+
+
 def test_a_csv_with_other_columns_is_refused(butterflies):
     write_csv(butterflies / "boxes.csv", [{"image": "a.jpg", "label": 0}])
     with pytest.raises(ValueError, match=r"boxes\.csv lacks the columns .*'file'.*'image'"):
@@ -286,6 +309,17 @@ def test_a_zip_cut_short_is_refused(tiny):
         load("tiny_imagenet", "train", archive)
 
 
+def test_a_damaged_photograph_in_a_zip_is_named(tiny):
+    archive = zipped(tiny)
+    with zipfile.ZipFile(archive) as file:
+        start = file.getinfo("tiny-imagenet-200/val/images/val_0.JPEG").header_offset + 100
+    data = bytearray(archive.read_bytes())
+    data[start : start + 50] = bytes(50)
+    archive.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"val_0\.JPEG in .*any_name\.zip is damaged"):
+        load("tiny_imagenet", "test", archive)[0]
+
+
 def test_a_zip_of_something_else_is_refused(tiny):
     (tiny / "wnids.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"'wnids\.txt'.*file without that"):
@@ -343,9 +377,31 @@ def test_imagenet_with_kaggles_boxes_and_val_in_class_folders(imagenet, tmp_path
     assert [len(record.boxes) for record in test.records] == [2, 1]
 
 
+def test_imagenet_as_kaggle_packs_it(imagenet, tmp_path_factory):
+    root = tmp_path_factory.mktemp("kaggle")
+    (root / "ILSVRC/Data/CLS-LOC").mkdir(parents=True)
+    for name in ("train", "val"):
+        (imagenet / name).rename(root / "ILSVRC/Data/CLS-LOC" / name)
+    (imagenet / "Annotations").rename(root / "ILSVRC/Annotations")
+    assert load("imagenet", "test", root).labels == [1, 0]
+
+
+def test_imagenet_without_photographs_is_refused(imagenet):
+    for path in (imagenet / "train").rglob("*.JPEG"):
+        path.unlink()
+    with pytest.raises(ValueError, match="no photographs for 'train'"):
+        load("imagenet", "train", imagenet)
+
+
 def test_imagenet_without_boxes_says_where_it_looked(imagenet):
     (imagenet / "Annotations").rename(imagenet / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"looked for .*LOC_val_sol.*option boxes"):
+        load("imagenet", "test", imagenet)
+
+
+def test_boxes_in_broken_xml_are_refused(imagenet):
+    (imagenet / "Annotations/CLS-LOC/val/ILSVRC2012_val_00000002.xml").write_text("<annotation>")
+    with pytest.raises(ValueError, match=r"val_00000002\.xml is not whole XML"):
         load("imagenet", "test", imagenet)
 
 
