@@ -1,0 +1,113 @@
+"""What several notebooks need for teaching: simulated maps, part coverage, and result files.
+
+A lesson measures, writes what it measured with its provenance, and shows what the file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from satkit._cv2 import cv2
+from satkit.data.aviary import PART_NAMES, Drawing
+from satkit.notebooks import project_root
+from satkit.results import provenance, read_json, write_json
+
+
+def simulate_map(
+    drawing: Drawing,
+    rng: np.random.Generator,
+    *,
+    head: float = 1.0,
+    rest: float = 1.0,
+    blur: float = 0.0,
+    noise: float = 0.0,
+    grid: int = 12,
+) -> np.ndarray:
+    """Localization map as a network might draw it, made from the true parts of a drawing.
+
+    No network is asked: it is a stand-in whose faults are known, because they are chosen here.
+
+    Args:
+        drawing: Of Aviary.
+        rng: Draws the noise.
+        head: Value on the head, 0–1.
+        rest: Value on wing, body and tail, 0–1.
+        blur: Standard deviation of a Gaussian blur, in patches.
+        noise: Standard deviation of the noise of each patch, before the blur.
+        grid: Patches a side.
+
+    Returns:
+        Float32 [grid, grid], 0–1.
+    """
+    value = np.array([0.0, head, rest, rest, rest], np.float32)[drawing.parts]  # [S, S]
+    patches = cv2.resize(value, (grid, grid), interpolation=cv2.INTER_AREA)
+    noisy = patches + rng.normal(0, noise, (grid, grid)).astype(np.float32)
+    if blur:
+        noisy = cv2.GaussianBlur(noisy, (0, 0), blur, borderType=cv2.BORDER_REPLICATE)
+    return np.clip(noisy, 0, 1)
+
+
+def part_coverage(
+    maps: np.ndarray, parts: Sequence[np.ndarray], threshold: float
+) -> dict[str, float]:
+    """Which parts of the birds lie above the threshold.
+
+    Args:
+        maps: [N, S, S] at the size of the drawings, as `satkit.boxes.prepare_maps` gives them.
+        parts: N part maps uint8 [S, S] of Aviary.
+        threshold: On the maps.
+
+    Returns:
+        For background, head, wing, body and tail, the percentage of its pixels (over all images)
+        that lie above the threshold; NaN for a part that is nowhere.
+
+    Raises:
+        ValueError: Maps and parts are not of one size.
+    """
+    truth, above = np.stack(list(parts)), np.asarray(maps) > threshold
+    if truth.shape != above.shape:
+        raise ValueError(f"maps are {above.shape}, but parts are {truth.shape}; make them alike")
+    area = np.bincount(truth.ravel(), minlength=len(PART_NAMES)).astype(float)
+    found = np.bincount(truth[above], minlength=len(PART_NAMES))
+    share = np.divide(100 * found, area, out=np.full(len(area), np.nan), where=area > 0)
+    return dict(zip(PART_NAMES, share.tolist(), strict=True))
+
+
+def record(
+    notebook: str,
+    name: str,
+    numbers: Mapping[str, Any],
+    *,
+    runs_dir: str | Path = "runs",
+    data: str,
+) -> dict[str, Any]:
+    """Write what a lesson measured, with where it comes from, and read it back.
+
+    Args:
+        notebook: The lesson's name.
+        name: Of the measurement; the file is ``runs_dir/lessons/notebook/name.json``.
+        numbers: What was measured, and the settings that it hangs on.
+        runs_dir: Folder of all runs; relative to the project's folder, not to the current one.
+        data: Which data it was measured on, in words.
+
+    Returns:
+        What the file holds: ``numbers`` and ``provenance``. One line of the latter is printed.
+    """
+    folder = Path(runs_dir)
+    if not folder.is_absolute():
+        folder = project_root() / folder
+    path = folder / "lessons" / notebook / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"numbers": dict(numbers), "provenance": provenance("cpu", data)})
+    content = read_json(path)
+    origin = content["provenance"]
+    changed = " with uncommitted changes" if origin["dirty"] else ""
+    print(
+        f"{notebook}/{name}.json: commit {origin['commit'][:8]}{changed}, {origin['date'][:16]}, "
+        f"{origin['device']}, data {origin['data']}"
+    )
+    return content

@@ -1,0 +1,60 @@
+"""What the lessons stand on: simulated maps, part coverage, result files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from satkit import lessons
+from satkit.data import aviary
+
+
+@pytest.fixture(scope="module")
+def drawing() -> aviary.Drawing:
+    return aviary.draw_bird(3, size=96)
+
+
+def test_ideal_map_is_the_share_of_bird_in_each_patch(drawing):
+    ideal = lessons.simulate_map(drawing, np.random.default_rng(0))
+    share = drawing.mask.reshape(12, 8, 12, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(ideal, share, atol=1e-6)
+
+
+def test_head_only_map_is_zero_off_the_head(drawing):
+    head = lessons.simulate_map(drawing, np.random.default_rng(0), rest=0.0)
+    share = (drawing.parts == 1).reshape(12, 8, 12, 8).mean(axis=(1, 3))
+    np.testing.assert_allclose(head, share, atol=1e-6)
+    assert head.max() > 0.5
+
+
+def test_noise_and_blur_stay_in_range_and_follow_the_generator(drawing):
+    options = {"rest": 0.5, "blur": 0.8, "noise": 0.4}
+    first = lessons.simulate_map(drawing, np.random.default_rng(1), **options)
+    again = lessons.simulate_map(drawing, np.random.default_rng(1), **options)
+    other = lessons.simulate_map(drawing, np.random.default_rng(2), **options)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert first.min() >= 0 and first.max() <= 1
+
+
+def test_coverage_counts_pixels_part_by_part():
+    parts = np.array([[0, 0, 1, 1], [2, 2, 2, 2], [0, 0, 0, 0], [3, 3, 3, 3]], np.uint8)
+    values = np.array([[0, 0, 1, 0], [1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], np.float32)
+    found = lessons.part_coverage(values[None], [parts], 0.5)
+    assert [found[name] for name in ("head", "wing", "body")] == [50, 75, 0]
+    assert found["background"] == pytest.approx(100 / 6)
+    assert np.isnan(found["tail"])
+
+
+def test_coverage_refuses_maps_of_another_size():
+    with pytest.raises(ValueError, match=r"maps are \(1, 2, 2\), but parts are \(1, 4, 4\)"):
+        lessons.part_coverage(np.zeros((1, 2, 2)), [np.zeros((4, 4), np.uint8)], 0.5)
+
+
+def test_record_writes_numbers_with_their_provenance(tmp_path, capsys):
+    content = lessons.record("04_losses", "x", {"a": 1.5}, runs_dir=tmp_path, data="none")
+    written = json.loads((tmp_path / "lessons" / "04_losses" / "x.json").read_text())
+    assert content == written and written["numbers"] == {"a": 1.5}
+    assert {"commit", "date", "device", "torch"} <= set(written["provenance"])
+    assert written["provenance"]["commit"][:8] in capsys.readouterr().out
