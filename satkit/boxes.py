@@ -515,13 +515,12 @@ def _sweep_down(keys, stride, count, contours, table, bars, used, record):  # ty
 
     Returns the number of bars in use.
     """
-    basin, basins = _upward_basins(keys, stride)
-    rim = _rim(basin, stride)
-    level = keys >> 16
-    order, start = _by_level(level, stride, count)
+    level, basin, basins = _basins(keys, stride, True)
+    gain = _size_by_level(level, basin, basins, count, contours)
+    order, start = _by_level(level, _rim_or_tip(level, basin), count)
+    level, basin = level.reshape(-1), basin.reshape(-1)
     parent, nodes = _forest(basins)
     touched = np.empty(basins + 1, np.int32)
-    done = np.zeros(len(keys), np.uint8)
     lead = np.array([0, -1, FAR])  # the largest component: its number, size and first pixel
     around = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])
     for now in range(count, 0, -1):
@@ -529,18 +528,17 @@ def _sweep_down(keys, stride, count, contours, table, bars, used, record):  # ty
         for i in range(start[now], start[now + 1]):
             p = (order[i] >> 16) * stride + (order[i] & 0xFFFF)
             root = _find(parent, basin[p])
-            if rim[p]:
-                for step in around:
-                    q = p + step
-                    if level[q] >= now and basin[q] != basin[p]:
-                        root = _unite(parent, nodes, root, _find(parent, basin[q]), bars, 4, now)
+            for step in around:
+                q = p + step
+                if basin[q] != basin[p] and level[q] >= now:
+                    root = _unite(parent, nodes, root, _find(parent, basin[q]), bars, 4, now)
             _grow(nodes, root, order[i])
-            nodes[root, SIZE] += _corners(done, p, stride) if contours else 1
-            done[p] = 1
-            if nodes[root, STAMP] != now:
-                nodes[root, STAMP] = now
-                touched[changed] = root
-                changed += 1
+            changed = _touch(nodes, root, now, touched, changed)
+        for i in range(1, basins + 1):
+            if gain[now, i]:
+                root = _find(parent, i)
+                nodes[root, SIZE] += gain[now, i]
+                changed = _touch(nodes, root, now, touched, changed)
         if changed:
             _update_lead(parent, nodes, touched[:changed], lead, contours)
         if lead[0]:
@@ -556,13 +554,12 @@ def _sweep_up(keys, stride, count, bars, record):  # type: ignore[no-untyped-def
 
     Returns the keys with holes filled, whether there are any, and the number of bars in use.
     """
-    basin, basins = _downward_basins(keys, stride)  # 0 drains over the border of the map
     used = 0
+    level, basin, basins = _basins(keys, stride, False)  # basin 0 drains over the map's border
     if basins == 0:
         return keys, False, used
-    rim = _rim(basin, stride)
-    level = keys >> 16
-    order, start = _by_level(level, stride, count)
+    order, start = _by_level(level, _shore_or_tip(level, basin), count)
+    level, basin = level.reshape(-1), basin.reshape(-1)
     parent, nodes = _forest(basins)
     touched = np.empty(basins + 1, np.int32)
     around = np.array([-stride, -1, 1, stride])
@@ -572,27 +569,21 @@ def _sweep_up(keys, stride, count, bars, record):  # type: ignore[no-untyped-def
         changed = 0
         for i in range(start[now], start[now + 1]):
             p = (order[i] >> 16) * stride + (order[i] & 0xFFFF)
-            if basin[p] == 0 and not rim[p]:
-                continue
             root = _find(parent, basin[p])
-            if rim[p]:
-                for step in around:
-                    q = p + step
-                    if level[q] <= now and basin[q] != basin[p]:
-                        other = _find(parent, basin[q])
-                        if other != root:
-                            merges[merged, 0] = max(root, other)
-                            merges[merged, 1] = min(root, other)
-                            merges[merged, 2] = now
-                            merged += 1
-                            root = _unite(parent, nodes, root, other, bars, 5, now - 1)
+            for step in around:
+                q = p + step
+                if basin[q] != basin[p] and level[q] <= now:
+                    other = _find(parent, basin[q])
+                    if other != root:
+                        merges[merged, 0] = max(root, other)
+                        merges[merged, 1] = min(root, other)
+                        merges[merged, 2] = now
+                        merged += 1
+                        root = _unite(parent, nodes, root, other, bars, 5, now - 1)
             if root == 0:
                 continue
             _grow(nodes, root, order[i])
-            if nodes[root, STAMP] != now:
-                nodes[root, STAMP] = now
-                touched[changed] = root
-                changed += 1
+            changed = _touch(nodes, root, now, touched, changed)
         if record:
             rows = (now, count - 1)
             used = _record(parent, nodes, touched[:changed], bars, used, (5, now - 1), rows, 1)
@@ -617,87 +608,176 @@ def _fill(keys, basin, basins, merges, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _upward_basins(keys, stride):  # type: ignore[no-untyped-def]
-    """Number the basins of the summits 1 … n; the border keeps 0. Returns int32 [pixels], n."""
-    to = np.empty(len(keys), np.int32)
-    for row in range(stride, len(keys) - stride, stride):
-        for p in range(row + 1, row + stride - 1):
-            high, q = keys[p - stride - 1], p - stride - 1  # equal keys: the first in raster order
-            for other in (p - stride, p - stride + 1, p - 1, p, p + 1):
-                if keys[other] > high:
-                    high, q = keys[other], other
-            for other in (p + stride - 1, p + stride, p + stride + 1):
-                if keys[other] > high:
-                    high, q = keys[other], other
-            to[p] = q
-    return _follow(to, stride)
+def _basins(keys, stride, up):  # type: ignore[no-untyped-def]
+    """Levels [H + 2, W + 2], basins [H + 2, W + 2] of the summits or inner minima 1 … n, and n.
+
+    Basin 0 is the border and, on the way down, all that drains over it.
+    """
+    grid = keys.reshape(-1, stride)
+    basin, count = _follow(_way_up(grid) if up else _way_down(grid), stride)
+    return (grid >> 16).astype(np.int16), basin.reshape(-1, stride), count
 
 
 @compiled
-def _downward_basins(keys, stride):  # type: ignore[no-untyped-def]
-    """Number the basins of inner minima 1 … n; 0 drains to the border. Returns int32 [pixels], n."""
-    to = np.empty(len(keys), np.int32)
-    for row in range(stride, len(keys) - stride, stride):
-        for p in range(row + 1, row + stride - 1):
-            low, q = keys[p - stride], p - stride
-            for other in (p - 1, p, p + 1, p + stride):
-                if keys[other] < low:
-                    low, q = keys[other], other
-            to[p] = q
-    return _follow(to, stride)
+def _way_up(keys):  # type: ignore[no-untyped-def]
+    """Step to the highest of each pixel and its eight neighbours (of equal ones the first)."""
+    height, stride = keys.shape
+    to = np.zeros((height, stride), np.int32)
+    for y in range(1, height - 1):
+        above, own, below = keys[y - 1], keys[y], keys[y + 1]
+        for x in range(1, stride - 1):
+            high, step = above[x - 1], np.int32(-stride - 1)
+            step = np.int32(-stride) if above[x] > high else step
+            high = max(high, above[x])
+            step = np.int32(-stride + 1) if above[x + 1] > high else step
+            high = max(high, above[x + 1])
+            step = np.int32(-1) if own[x - 1] > high else step
+            high = max(high, own[x - 1])
+            step = np.int32(0) if own[x] > high else step
+            high = max(high, own[x])
+            step = np.int32(1) if own[x + 1] > high else step
+            high = max(high, own[x + 1])
+            step = np.int32(stride - 1) if below[x - 1] > high else step
+            high = max(high, below[x - 1])
+            step = np.int32(stride) if below[x] > high else step
+            high = max(high, below[x])
+            to[y, x] = np.int32(stride + 1) if below[x + 1] > high else step
+    return to.reshape(-1)
+
+
+@compiled
+def _way_down(keys):  # type: ignore[no-untyped-def]
+    """Step to the lowest of each pixel and its four neighbours (of equal ones the first)."""
+    height, stride = keys.shape
+    to = np.zeros((height, stride), np.int32)
+    for y in range(1, height - 1):
+        above, own, below = keys[y - 1], keys[y], keys[y + 1]
+        for x in range(1, stride - 1):
+            low, step = above[x], np.int32(-stride)
+            step = np.int32(-1) if own[x - 1] < low else step
+            low = min(low, own[x - 1])
+            step = np.int32(0) if own[x] < low else step
+            low = min(low, own[x])
+            step = np.int32(1) if own[x + 1] < low else step
+            low = min(low, own[x + 1])
+            to[y, x] = np.int32(stride) if below[x] < low else step
+    return to.reshape(-1)
 
 
 @compiled
 def _follow(to, stride):  # type: ignore[no-untyped-def]
-    """Number the pixels that point to themselves, and give each pixel the number it leads to."""
+    """Number the pixels with step 0, and give each pixel the number of the one it leads to."""
     basin = np.zeros(len(to), np.int32)
     for row in range(stride, len(to) - stride, stride):
         basin[row + 1 : row + stride - 1] = -1
     count = 0
     for start in range(len(to)):
         p = start
-        while basin[p] < 0 and to[p] != p:
-            p = to[p]
+        while basin[p] < 0 and to[p] != 0:
+            p += to[p]
         if basin[p] < 0:
             count += 1
             basin[p] = count
         number, p = basin[p], start
         while basin[p] < 0:
             basin[p] = number
-            p = to[p]
+            p += to[p]
     return basin, count
 
 
-@compiled
-def _rim(basin, stride):  # type: ignore[no-untyped-def]
-    """Whether one of the eight neighbours is in another basin, uint8 [pixels]."""
-    rim = np.zeros(len(basin), np.uint8)
-    for p in range(stride + 1, len(basin) - stride - 1):
-        own = basin[p]
-        differ = (basin[p - stride - 1] ^ own) | (basin[p - stride] ^ own)
-        differ |= (basin[p - stride + 1] ^ own) | (basin[p - 1] ^ own) | (basin[p + 1] ^ own)
-        differ |= (basin[p + stride - 1] ^ own) | (basin[p + stride] ^ own)
-        differ |= basin[p + stride + 1] ^ own
-        rim[p] = differ != 0
-    return rim
+# Pixels that matter. Only a pixel on the rim of its basin can join two; only a *tip*, one without
+# neighbours on one side that are as high (as low, for holes), can extend a component's box.
 
 
 @compiled
-def _by_level(level, stride, count):  # type: ignore[no-untyped-def]
-    """Counting sort: pixels as y << 16 | x, and where each level starts, int32 [K + 2]."""
+def _rim_or_tip(level, basin):  # type: ignore[no-untyped-def]
+    """Whether a pixel can join 8-connected components or extend their boxes, bool [H + 2, W + 2].
+
+    A neighbour further out, or as far out and earlier in the sweep, makes a pixel no tip.
+    """
+    out = np.zeros(level.shape, np.bool_)
+    for y in range(1, level.shape[0] - 1):
+        above, own, below = level[y - 1], level[y], level[y + 1]
+        b_above, b_own, b_below = basin[y - 1], basin[y], basin[y + 1]
+        for x in range(1, level.shape[1] - 1):
+            nw, n, ne, w = above[x - 1], above[x], above[x + 1], own[x - 1]
+            e, sw, s, se = own[x + 1], below[x - 1], below[x], below[x + 1]
+            p, b = own[x], b_own[x]
+            tip = max(nw, n, ne, w) < p  # also the first pixel in raster order
+            tip |= (max(sw, s, se, w) < p) & (e <= p)
+            tip |= (max(nw, w, sw, n) < p) & (s <= p)
+            tip |= (max(ne, e, se, n) < p) & (s <= p)
+            differ = (b_above[x - 1] ^ b) | (b_above[x] ^ b) | (b_above[x + 1] ^ b)
+            differ |= (b_own[x - 1] ^ b) | (b_own[x + 1] ^ b)
+            differ |= (b_below[x - 1] ^ b) | (b_below[x] ^ b) | (b_below[x + 1] ^ b)
+            out[y, x] = tip | (differ != 0)
+    return out
+
+
+@compiled
+def _shore_or_tip(level, basin):  # type: ignore[no-untyped-def]
+    """Whether a pixel can join 4-connected holes, drain them or extend their boxes, bool."""
+    out = np.zeros(level.shape, np.bool_)
+    for y in range(1, level.shape[0] - 1):
+        above, own, below = level[y - 1], level[y], level[y + 1]
+        b_above, b_own, b_below = basin[y - 1], basin[y], basin[y + 1]
+        for x in range(1, level.shape[1] - 1):
+            n, w, e, s, p, b = above[x], own[x - 1], own[x + 1], below[x], own[x], b_own[x]
+            tip = (min(n, w) > p) & (e >= p)
+            tip |= (min(s, w) > p) & (e >= p)
+            tip |= (min(w, n) > p) & (s >= p)
+            tip |= (min(e, n) > p) & (s >= p)
+            differ = (b_above[x] ^ b) | (b_own[x - 1] ^ b) | (b_own[x + 1] ^ b) | (b_below[x] ^ b)
+            out[y, x] = (tip & (b != 0)) | (differ != 0)
+    return out
+
+
+@compiled
+def _size_by_level(level, basin, basins, count, contours):  # type: ignore[no-untyped-def]
+    """What each basin gains in size at each level, int32 [K + 1, n + 1].
+
+    Size is the number of pixels or, for contours, twice the polygon area: each 2x2 cell adds 1 with
+    its third and 1 with its fourth pixel.
+    """
+    gain = np.zeros((count + 1, basins + 1), np.int32)
+    adds = np.ones(level.shape[1], np.int16)
+    for y in range(1, level.shape[0] - 1):
+        above, own, below = level[y - 1], level[y], level[y + 1]
+        if contours:
+            for x in range(1, level.shape[1] - 1):
+                p = own[x]  # which neighbours come before it: higher, or equal and earlier
+                nw, n = np.int16(above[x - 1] >= p), np.int16(above[x] >= p)
+                ne, w = np.int16(above[x + 1] >= p), np.int16(own[x - 1] >= p)
+                e, sw = np.int16(own[x + 1] > p), np.int16(below[x - 1] > p)
+                s, se = np.int16(below[x] > p), np.int16(below[x + 1] > p)
+                north = ((n & (nw | w)) | (nw & w)) + ((n & (ne | e)) | (ne & e))
+                south = ((s & (sw | w)) | (sw & w)) + ((s & (se | e)) | (se & e))
+                adds[x] = north + south
+        for x in range(1, level.shape[1] - 1):
+            gain[own[x], basin[y, x]] += adds[x]
+    return gain
+
+
+@compiled
+def _by_level(level, chosen, count):  # type: ignore[no-untyped-def]
+    """Counting sort of the chosen pixels as y << 16 | x, and where each level starts [K + 2]."""
+    places = np.empty(level.size, np.int32)
     start = np.zeros(count + 2, np.int32)
-    for value in level:
-        start[value + 1] += 1  # the border, level -1, is counted at 0 and put right here:
-    start[0] = 0
+    total = 0
+    for y in range(1, level.shape[0] - 1):
+        for x in range(1, level.shape[1] - 1):
+            if chosen[y, x]:
+                places[total] = (y << 16) | x
+                total += 1
+                start[level[y, x] + 1] += 1
     for k in range(1, count + 2):
         start[k] += start[k - 1]
-    end = start[:-1].copy()
-    order = np.empty(start[-1], np.int32)
-    for y in range(1, len(level) // stride - 1):
-        for x in range(1, stride - 1):
-            value = level[y * stride + x]
-            order[end[value]] = (y << 16) | x
-            end[value] += 1
+    end = start.copy()
+    order = np.empty(total, np.int32)
+    for place in places[:total]:
+        value = level[place >> 16, place & 0xFFFF]
+        order[end[value]] = place
+        end[value] += 1
     return order, start
 
 
@@ -755,12 +835,13 @@ def _grow(nodes, root, place):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _corners(done, p, stride):  # type: ignore[no-untyped-def]
-    """Twice the polygon area that a pixel adds: 1 for each 2x2 cell that had two or three."""
-    n, w, e, s = done[p - stride], done[p - 1], done[p + 1], done[p + stride]
-    nw, ne = done[p - stride - 1], done[p - stride + 1]
-    sw, se = done[p + stride - 1], done[p + stride + 1]
-    return (nw + n + w >= 2) + (ne + n + e >= 2) + (sw + s + w >= 2) + (se + s + e >= 2)
+def _touch(nodes, root, now, touched, changed):  # type: ignore[no-untyped-def]
+    """Note a component as changed at this level, once. Returns the number of noted ones."""
+    if nodes[root, STAMP] == now:
+        return changed
+    nodes[root, STAMP] = now
+    touched[changed] = root
+    return changed + 1
 
 
 @compiled
