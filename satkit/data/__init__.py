@@ -12,7 +12,7 @@ import torch
 
 from satkit.data.butterflies import list_butterflies
 from satkit.data.cub import list_birds, list_cub
-from satkit.data.files import Listing, default_root, require_files
+from satkit.data.files import Listing, check, default_root
 from satkit.data.folder import has_val, list_folder
 from satkit.data.imagenet import list_imagenet, list_tiny_imagenet
 from satkit.data.images import read_image, read_mask
@@ -104,8 +104,8 @@ def load(
         listing = _cut(name, listing, split, holdout, int(options.get("split_seed", 0)))
     if not listing.records:
         raise ValueError(f"{name}: no photographs for {split!r} in {listing.root}")
-    if name != "imagenet":  # whose 1.3 million files were found by looking, not by a list
-        require_files(listing, name)
+    if name != "imagenet":  # its 1.3 million files were just listed, its boxes stay the official
+        check(listing, name)
     transform = transform or Transform(train=split == "train")
     return Photographs(name, split, listing, transform, seed, cache)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import zipfile
 import zlib
@@ -162,7 +163,7 @@ def parse_row(row: Mapping[str, str], where: str) -> tuple[Box, tuple[int, int]]
     """Read the box x0, y0, x1, y1 and the photograph's size (h, w) from a line of boxes.csv.
 
     Raises:
-        ValueError: a value is no number, or the box has no area.
+        ValueError: a value is no number.
     """
     size = parse_int(row, "height", where), parse_int(row, "width", where)
     return parse_box((row[corner] for corner in CORNERS), where), size
@@ -184,7 +185,7 @@ def parse_box(
         Half-open x0, y0, x1, y1.
 
     Raises:
-        ValueError: not four numbers, or the box has no area.
+        ValueError: not four finite numbers.
     """
     texts = list(values)
     try:
@@ -195,16 +196,17 @@ def parse_box(
         x1, y1 = x0 + x1, y0 + y1
     elif style == "xyxy_inclusive":
         x1, y1 = x1 + 1, y1 + 1
-    if not (x0 < x1 and y0 < y1):  # NaN fails too
-        raise ValueError(f"{where}: the box {texts} ({style}) has no area")
+    if not all(map(math.isfinite, (x0, y0, x1, y1))):
+        raise ValueError(f"{where}: a box is four finite numbers ({style}), not {texts}")
     return x0, y0, x1, y1
 
 
-def require_files(listing: Listing, name: str) -> None:
-    """Check that every file which a listing names is there.
+def check(listing: Listing, name: str) -> None:
+    """Check that the files of a listing are there, and that its boxes have something to hold.
 
     Raises:
         FileNotFoundError: files are missing; the message names the first ones.
+        ValueError: a box has no area, or lies outside of its photograph.
     """
     named = [path for record in listing.records for path in (record.path, record.mask) if path]
     missing = [path for path in named if not exists(listing.root, path)]
@@ -213,6 +215,19 @@ def require_files(listing: Listing, name: str) -> None:
             f"{name}: {len(missing)} of {len(named)} files are missing in {listing.root}, "
             f"first {missing[:3]}. The copy is incomplete: get the data set again."
         )
+    for record in listing.records:
+        height, width = record.size or (math.inf, math.inf)
+        for box in record.boxes:
+            x0, y0, x1, y1 = box
+            if not (x0 < x1 and y0 < y1):
+                raise ValueError(
+                    f"{name}: the box {box} of {record.path} has no area: x0 < x1, y0 < y1?"
+                )
+            if not (x0 < width and y0 < height and x1 > 0 and y1 > 0):
+                raise ValueError(
+                    f"{name}: the box {box} (x0, y0, x1, y1) of {record.path} lies outside of its "
+                    f"{record.size} pixels (h, w)"
+                )
 
 
 def _split(root: Path) -> tuple[Path | None, str]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from satkit.data.files import CORNERS, IMAGE_SUFFIXES, Box, Listing, Record, parse_box, read_rows
+from satkit.data.images import read_size
 from satkit.data.splits import stratified_cut
 
 SPLITS = ("train", "val", "test")
@@ -66,11 +67,13 @@ def _classes(root: Path, divided: bool) -> list[str]:
 def _record(root: Path, path: Path, label: int, boxes: dict[str, tuple[Box, ...]]) -> Record:
     name = path.relative_to(root)
     mask = Path("masks") / name.with_suffix(".png")
+    own_boxes = boxes.get(name.as_posix(), ())
     return Record(
         name.as_posix(),
         label,
-        boxes.get(name.as_posix(), ()),
+        own_boxes,
         mask.as_posix() if (root / mask).exists() else None,
+        read_size(path) if own_boxes else None,  # so that a box outside is found before training
     )
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 #: what Pillow's decoders raise on damaged files
 _UNREADABLE = (
@@ -52,10 +52,23 @@ def read_image(file: str | Path | IO[bytes], name: str = "", exif: bool = True) 
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no such image: {name}") from error
     except _UNREADABLE as error:
-        raise ValueError(
-            f"cannot read the image {name}: {_reason(file, error)}. "
-            "Replace it with a good copy, or remove it from the data set."
-        ) from error
+        raise _unreadable(file, name, error) from error
+
+
+def read_size(file: str | Path) -> tuple[int, int]:
+    """Read the size (h, w) of a photograph as people see it, without its pixels.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_image`.
+    """
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size if turned else (image.height, image.width)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no such image: {file}") from error
+    except _UNREADABLE as error:
+        raise _unreadable(file, str(file), error) from error
 
 
 def read_mask(file: str | Path | IO[bytes], name: str = "") -> npt.NDArray[np.bool_]:
@@ -92,11 +105,16 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _reason(file: str | Path | IO[bytes], error: BaseException) -> str:
+def _unreadable(file: str | Path | IO[bytes], name: str, error: BaseException) -> ValueError:
     if isinstance(file, str | Path) and Path(file).is_dir():
-        return "it is a folder"
-    if isinstance(file, str | Path) and Path(file).stat().st_size == 0:
-        return "it is empty (0 bytes)"
-    if isinstance(error, UnidentifiedImageError):
-        return "it is empty, or not an image in any format that Pillow knows"
-    return str(error)
+        reason = "it is a folder"
+    elif isinstance(file, str | Path) and Path(file).stat().st_size == 0:
+        reason = "it is empty (0 bytes)"
+    elif isinstance(error, UnidentifiedImageError):
+        reason = "it is empty, or not an image in any format that Pillow knows"
+    else:
+        reason = str(error)
+    return ValueError(
+        f"cannot read the image {name}: {reason}. "
+        "Replace it with a good copy, or remove it from the data set."
+    )

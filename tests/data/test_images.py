@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from satkit.data import read_image, read_mask
+from satkit.data.images import read_size
 
 RED = (200, 30, 60)
 
@@ -91,6 +92,7 @@ def test_exif_orientation_is_undone(tmp_path, orientation):
     path = save(tmp_path / "turned.png", stored, exif=exif)
     assert np.array_equal(np.asarray(read_image(path)), upright)
     assert read_image(path, exif=False).size == stored.size
+    assert read_size(path) == (20, 40)
 
 
 def test_first_frame_of_an_animation_counts(tmp_path):
@@ -136,6 +138,8 @@ def test_broken_png_data_is_named(tmp_path):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
         read_image(tmp_path / "gone.jpg")
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):
+        read_size(tmp_path / "gone.jpg")
     with pytest.raises(ValueError, match="it is a folder"):
         read_image(tmp_path)
 

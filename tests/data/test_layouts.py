@@ -200,9 +200,11 @@ def test_a_mask_of_another_size_is_refused(butterflies):
     [
         (("", 3, 36, 27), "four numbers"),
         (("left", 3, 36, 27), "four numbers.*'left'"),
-        (("nan", 3, 36, 27), "no area"),
+        (("nan", 3, 36, 27), "finite numbers"),
         ((36, 3, 4, 27), "no area"),
         ((4, 3, 4, 27), "no area"),
+        ((41, 3, 60, 27), r"outside of its \(30, 40\) pixels"),
+        ((-9, 3, 0, 27), "outside of its"),
     ],
 )
 def test_a_senseless_box_is_refused_before_any_photograph_is_read(butterflies, corners, message):
@@ -494,11 +496,17 @@ def test_folder_with_a_box_for_an_unknown_file_is_refused(own):
 
 def test_folder_with_a_box_outside_of_the_photograph_is_refused(own):
     write_csv(own / "boxes.csv", [{"file": "cat/3.png", "x0": 50, "y0": 1, "x1": 60, "y1": 9}])
-    splits = [load("folder", split, own) for split in ("train", "test")]
-    with pytest.raises(ValueError, match=r"cat/3\.png.*outside"):
-        for dataset in splits:
-            for index in range(len(dataset)):
-                dataset[index]
+    message = r"cat/3\.png lies outside of its \(30, 40\) pixels"
+    with pytest.raises(ValueError, match=message):
+        for split in ("train", "test"):
+            load("folder", split, own)
+
+
+def test_folder_with_a_box_on_a_broken_photograph_is_refused_at_once(own):
+    write_csv(own / "boxes.csv", [{"file": "cat/3.png", "x0": 1, "y0": 1, "x1": 9, "y1": 9}])
+    (own / "cat/3.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"cat/3\.png: it is empty"):
+        load("folder", "train", own)
 
 
 def test_folder_with_two_photographs_of_one_name_is_refused(own):
