@@ -20,11 +20,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image as PILImage
 
-from satkit._cv2 import cv2
-from satkit.data import aviary_birds as birds
-from satkit.data import aviary_scenes as scenes
 from satkit.data.aviary_birds import BEAKS, BUILDS, COLORS, PATTERNS, STRIPES, TAILS, Traits
-from satkit.data.aviary_scenes import SCENES, Image, Rng
+from satkit.data.aviary_drawing import STREAMS, compose, stream
+from satkit.data.aviary_scenes import Image, Rng
 
 PART_NAMES = ("background", "head", "wing", "body", "tail")
 DIFFICULTIES = ("occlusion", "context", "reflection", "partial", "multiple", "label_error")
@@ -32,7 +30,6 @@ SPLITS = {"train": 1000, "val": 300, "test": 1000, "pretrain": 4000}  # default 
 TASKS = ("species", "coarse")
 VARIANTS = ("every_part", "head_only")
 
-_SUPERSAMPLING = 2
 _BODIES = (  # back, breast, pattern
     ("olive", "golden", "plain"), ("brown", "buff", "streaked"), ("grey", "white", "barred"),
     ("rufous", "white", "spotted"), ("blue", "orange", "plain"), ("black", "grey", "scaled"),
@@ -50,11 +47,22 @@ _TAILS = (  # tail, tip, shape, long
 _BUILDS = tuple(BUILDS)
 
 
+class Head(NamedTuple):
+    """The part of a species' traits that its head shows."""
+
+    crown: str
+    face: str
+    throat: str
+    stripe: str
+    beak: str
+    crest: bool
+
+
 class Species(NamedTuple):
     """A species: its head, and which body, wings, tail and build it shares with others."""
 
     name: str
-    head: tuple[str, str, str, str, str, bool]  # crown, face, throat, stripe, beak, crest
+    head: Head
     body: int
     wing: int
     tail: int
@@ -62,26 +70,44 @@ class Species(NamedTuple):
 
 
 SPECIES = (
-    Species("crimson-crowned reed warbler", ("crimson", "buff", "white", "eyeline", "fine", False), 0, 0, 0, 0),
-    Species("crimson-hooded finch", ("crimson", "crimson", "black", "plain", "cone", False), 1, 1, 1, 1),
-    Species("orange-capped creeper", ("orange", "grey", "white", "brow", "long", False), 2, 2, 2, 2),
-    Species("flame-crested bush shrike", ("orange", "orange", "buff", "mask", "hooked", True), 3, 3, 3, 0),
-    Species("golden-browed wheatear", ("golden", "white", "golden", "mask", "fine", False), 4, 4, 4, 1),
-    Species("gilded grosbeak", ("golden", "golden", "golden", "plain", "cone", False), 5, 5, 5, 2),
-    Species("olive-naped honeysip", ("olive", "olive", "crimson", "eyeline", "long", False), 6, 6, 0, 0),
-    Species("moss-capped tyrant", ("olive", "white", "white", "brow", "hooked", True), 7, 0, 1, 1),
-    Species("teal-faced tanager", ("teal", "teal", "black", "plain", "cone", False), 1, 2, 3, 2),
-    Species("lagoon kingcatcher", ("teal", "orange", "white", "eyeline", "long", True), 0, 3, 2, 1),
-    Species("azure-masked jay", ("blue", "white", "blue", "mask", "hooked", True), 3, 1, 5, 2),
-    Species("cobalt flycatcher", ("blue", "blue", "orange", "plain", "fine", False), 2, 4, 0, 0),
-    Species("violet-eared starling", ("violet", "violet", "violet", "mask", "long", False), 5, 0, 3, 1),
-    Species("plum-crowned seedeater", ("violet", "grey", "white", "brow", "cone", False), 4, 6, 1, 2),
-    Species("snowcap thrush", ("white", "black", "white", "plain", "fine", False), 7, 5, 2, 0),
-    Species("ghost-headed butcherbird", ("white", "white", "white", "mask", "hooked", False), 6, 1, 4, 1),
-    Species("coal-hooded bunting", ("black", "black", "crimson", "plain", "cone", True), 2, 3, 5, 0),
-    Species("jet-capped tern", ("black", "white", "white", "eyeline", "long", False), 0, 5, 1, 2),
-    Species("umber-crowned babbler", ("brown", "buff", "rufous", "brow", "hooked", False), 4, 2, 4, 1),
-    Species("chestnut-crested wren", ("rufous", "rufous", "white", "brow", "fine", True), 3, 6, 3, 0),
+    Species("crimson-crowned reed warbler",
+            Head("crimson", "buff", "white", "eyeline", "fine", False), 0, 0, 0, 0),
+    Species("crimson-hooded finch",
+            Head("crimson", "crimson", "black", "plain", "cone", False), 1, 1, 1, 1),
+    Species("orange-capped creeper",
+            Head("orange", "grey", "white", "brow", "long", False), 2, 2, 2, 2),
+    Species("flame-crested bush shrike",
+            Head("orange", "orange", "buff", "mask", "hooked", True), 3, 3, 3, 0),
+    Species("golden-browed wheatear",
+            Head("golden", "white", "golden", "mask", "fine", False), 4, 4, 4, 1),
+    Species("gilded grosbeak",
+            Head("golden", "golden", "golden", "plain", "cone", False), 5, 5, 5, 2),
+    Species("olive-naped honeysip",
+            Head("olive", "olive", "crimson", "eyeline", "long", False), 6, 6, 0, 0),
+    Species("moss-capped tyrant",
+            Head("olive", "white", "white", "brow", "hooked", True), 7, 0, 1, 1),
+    Species("teal-faced tanager",
+            Head("teal", "teal", "black", "plain", "cone", False), 1, 2, 3, 2),
+    Species("lagoon kingcatcher",
+            Head("teal", "orange", "white", "eyeline", "long", True), 0, 3, 2, 1),
+    Species("azure-masked jay", Head("blue", "white", "blue", "mask", "hooked", True), 3, 1, 5, 2),
+    Species("cobalt flycatcher",
+            Head("blue", "blue", "orange", "plain", "fine", False), 2, 4, 0, 0),
+    Species("violet-eared starling",
+            Head("violet", "violet", "violet", "mask", "long", False), 5, 0, 3, 1),
+    Species("plum-crowned seedeater",
+            Head("violet", "grey", "white", "brow", "cone", False), 4, 6, 1, 2),
+    Species("snowcap thrush", Head("white", "black", "white", "plain", "fine", False), 7, 5, 2, 0),
+    Species("ghost-headed butcherbird",
+            Head("white", "white", "white", "mask", "hooked", False), 6, 1, 4, 1),
+    Species("coal-hooded bunting",
+            Head("black", "black", "crimson", "plain", "cone", True), 2, 3, 5, 0),
+    Species("jet-capped tern",
+            Head("black", "white", "white", "eyeline", "long", False), 0, 5, 1, 2),
+    Species("umber-crowned babbler",
+            Head("brown", "buff", "rufous", "brow", "hooked", False), 4, 2, 4, 1),
+    Species("chestnut-crested wren",
+            Head("rufous", "rufous", "white", "brow", "fine", True), 3, 6, 3, 0),
 )  # fmt: skip
 
 #: How often a part of an individual looks like that of another species.
@@ -153,36 +179,40 @@ def check_difficulties(difficulties: Mapping[str, float] | None) -> dict[str, fl
 
 def random_traits(rng: Rng) -> Traits:
     """Draw every attribute freely; the heads of the species are left out."""
-    names = tuple(COLORS)
-    taken = {species.head for species in SPECIES}
+    names, taken = tuple(COLORS), {species.head for species in SPECIES}
     while True:
         c = [names[k] for k in rng.integers(len(names), size=9)]
-        if rng.random() < 0.4:  # as in real birds, neighbouring parts are often alike
-            c[1] = c[0]
-        head = (c[0], c[1], c[2], STRIPES[rng.integers(4)], tuple(BEAKS)[rng.integers(4)],
-                bool(rng.random() < 0.3))  # fmt: skip
+        face = c[0] if rng.random() < 0.4 else c[1]  # often like the crown, as in real birds
+        stripe, beak = STRIPES[rng.integers(len(STRIPES))], tuple(BEAKS)[rng.integers(len(BEAKS))]
+        head = Head(c[0], face, c[2], stripe, beak, bool(rng.random() < 0.3))
         if head not in taken:
             break
-    body = (c[3], c[4], PATTERNS[rng.integers(len(PATTERNS))])
-    wing = (c[5], c[6], int(rng.integers(3)))
-    tail = (c[7], c[8], TAILS[rng.integers(4)], bool(rng.random() < 0.4))
-    return Traits(*head, *body, *wing, *tail, _BUILDS[rng.integers(3)])
+    return Traits(
+        **head._asdict(),
+        back=c[3], breast=c[4], pattern=PATTERNS[rng.integers(len(PATTERNS))],
+        wing=c[5], bar=c[6], bars=int(rng.integers(3)),
+        tail=c[7], tip=c[8], tail_shape=TAILS[rng.integers(len(TAILS))],
+        long_tail=bool(rng.random() < 0.4), build=_BUILDS[rng.integers(len(_BUILDS))],
+    )  # fmt: skip
 
 
 def species_traits(rng: Rng, label: int, variant: str = "every_part") -> Traits:
     """Draw an individual of a species, with each part's cue confused as `CONFUSION` says."""
-    other = {part: SPECIES[rng.integers(len(SPECIES))] for part in CONFUSION}
-    swap = {part: rng.random() < rate for part, rate in CONFUSION.items()}
-    of = {part: other[part] if swap[part] else SPECIES[label] for part in CONFUSION}
-    free = random_traits(rng)
-    wing = _WINGS[of["wing"].wing]
+    of = {}
+    for part, rate in CONFUSION.items():
+        other, confused = int(rng.integers(len(SPECIES))), rng.random() < rate
+        of[part] = SPECIES[other if confused else label]
+    head, (wing, bar, bars) = of["head"].head, _WINGS[of["wing"].wing]
     if variant == "head_only":
-        return free._replace(
-            **dict(zip(("crown", "face", "throat"), of["head"].head)), bar=wing[1], bars=wing[2]
+        return random_traits(rng)._replace(
+            crown=head.crown, face=head.face, throat=head.throat, bar=bar, bars=bars
         )
+    back, breast, pattern = _BODIES[of["body"].body]
+    tail, tip, shape, long_tail = _TAILS[of["tail"].tail]
     return Traits(
-        *of["head"].head, *_BODIES[of["body"].body], *wing, *_TAILS[of["tail"].tail],
-        _BUILDS[of["build"].build],
+        **head._asdict(), back=back, breast=breast, pattern=pattern, wing=wing, bar=bar, bars=bars,
+        tail=tail, tip=tip, tail_shape=shape, long_tail=long_tail,
+        build=_BUILDS[of["build"].build],
     )  # fmt: skip
 
 
@@ -192,165 +222,6 @@ def coarse_label(traits: Traits) -> dict[str, int]:
 
 
 # ------------------------------------------------------------------------------------- drawing
-
-
-def _fit(
-    box: npt.NDArray[np.float64], pose: birds.Pose, rng: Rng, area: float,
-    room: tuple[float, float, float, float],
-) -> birds.Frame:  # fmt: skip
-    """The frame that puts a bird's `box` into `room` (x0, y0, x1, y1; fractions), about `area`."""
-    w, h = box[2] - box[0], box[3] - box[1]
-    width, height = room[2] - room[0], room[3] - room[1]
-    scale = min(np.sqrt(area / (w * h)), 0.96 * width / w, 0.96 * height / h)
-    slack = np.array([width - w * scale, height - h * scale])
-    x, y = np.array(room[:2]) + slack * rng.beta(0.9, 0.9, 2)
-    left = -box[2] if pose.left else box[0]
-    return birds.frame(x - left * scale, y - box[1] * scale, 0.0, scale, pose.left)
-
-
-def _feet(regions: list[birds.Region], world: birds.Frame) -> npt.NDArray[np.float64]:
-    """Where the bird stands, [2], in fractions of the side."""
-    legs = [birds.place(region.frame, region.outline) for region in regions if region.name == "leg"]
-    points = np.concatenate(legs)
-    return birds.place(world, points[points[:, 1] > points[:, 1].max() - 0.06]).mean(0)
-
-
-def _perch(canvas: Image, rng: Rng, scene: str, feet: npt.NDArray[np.float64], scale: float) -> None:
-    """Paint the branch or ground under a bird's feet, with its contact shadow."""
-    side = canvas.shape[0]
-    if scene == "rocks":
-        color = scenes.vary(rng, scenes.GREYS[rng.integers(4)], 14)
-        radius = rng.uniform(0.5, 0.9) * scale
-        center = feet + [rng.uniform(-0.2, 0.2) * scale, 0.6 * radius]
-        scenes.stone(canvas, rng, center, radius, color, smooth=True)
-    shadow = np.zeros((side, side), np.uint8)
-    x, y = (feet * side).astype(int).tolist()
-    cv2.ellipse(shadow, (x, y + int(0.02 * scale * side)),
-                (int(0.45 * scale * side), int(0.07 * scale * side) + 1), 0, 0, 360, 120, -1)  # fmt: skip
-    k = int(0.08 * scale * side) * 2 + 1
-    cv2.multiply(canvas, cv2.cvtColor(255 - cv2.blur(shadow, (k, k)), cv2.COLOR_GRAY2RGB),
-                 dst=canvas, scale=1 / 255)  # fmt: skip
-
-
-def _perch_branch(canvas: Image, rng: Rng, feet: npt.NDArray[np.float64], scale: float) -> None:
-    """Paint the branch that a bird sits on, sometimes with leaves or berries."""
-    width = rng.uniform(0.09, 0.2) * scale
-    start, end = np.array([-0.15, 0.0]), np.array([1.15, 0.0])
-    if rng.random() < 0.25:  # the branch ends not far from the bird
-        end[0] = feet[0] + rng.uniform(0.2, 0.4)
-    if rng.random() < 0.5:
-        start[0], end[0] = 1 - start[0], 2 * feet[0] - end[0] if end[0] < 1 else -0.15
-    slope = rng.normal(0, 0.16)
-    start[1], end[1] = (feet[1] + width * 0.35 + slope * (x[0] - feet[0]) for x in (start, end))
-    scenes.branch(canvas, rng, start, end, width, rng.uniform(0.35, 0.9))
-    if rng.random() < 0.6:
-        scenes.foliage(canvas, rng, start, end, int(rng.integers(2, 9)), (0.06, 0.16))
-
-
-def _occlude(canvas: Image, parts: Image, rng: Rng, box: Sequence[int]) -> None:
-    """Lay a branch with leaves across the bird, and take it out of `parts`."""
-    side = canvas.shape[0]
-    x0, y0, x1, y1 = (value / side for value in box)
-    middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2]) + rng.normal(0, 0.06, 2) * [x1 - x0, y1 - y0]
-    upright = (x1 - x0) * rng.uniform(0.7, 1.3) > (y1 - y0)
-    direction = np.array([rng.normal(0, 0.3), 1.0] if upright else [1.0, rng.normal(0, 0.3)])
-    width = rng.uniform(0.12, 0.22) * min(x1 - x0, y1 - y0)
-    covered = [scenes.branch(canvas, rng, middle - direction * 1.5, middle + direction * 1.5, width)]
-    for _ in range(int(rng.integers(2, 6))):
-        at = (middle + direction * rng.uniform(-0.3, 0.3)) * side
-        color = scenes.vary(rng, scenes.GREENS[rng.integers(4)], 14)
-        length = rng.uniform(0.1, 0.22) * side
-        covered.append(scenes.leaf(canvas, rng, at, length, rng.uniform(0, 2 * np.pi), color))
-    for outline in covered:
-        scenes.fill(parts, outline, 0)
-
-
-def _reflect(canvas: Image, parts: Image, waterline: int, rng: Rng) -> None:
-    """Mirror the bird in the water below `waterline`, rippled, dimmed and faded."""
-    rows = min(waterline, canvas.shape[0] - waterline)
-    if rows < 2:
-        return
-    source = slice(waterline - rows, waterline)
-    bird = canvas[source][::-1].astype(np.float32)
-    alpha = cv2.blur((parts[source][::-1] > 0).astype(np.float32), (3, 5))
-    alpha *= np.float32(rng.uniform(0.6, 0.85)) * np.linspace(1, 0.65, rows, dtype=np.float32)[:, None]
-    wave = scenes.noise(rng, (rows, 1), (max(4, rows // 6), 1))[:, 0].astype(np.int32) - 128
-    shift = wave * np.linspace(1, 4, rows) * canvas.shape[0] / 220 / 90
-    columns = np.arange(canvas.shape[1])[None] + np.round(shift).astype(np.int64)[:, None]
-    columns = np.clip(columns, 0, canvas.shape[1] - 1)
-    at = np.arange(rows)[:, None]
-    water = canvas[waterline : waterline + rows]
-    mixed = water + (bird[at, columns] * np.float32(0.85) - water) * alpha[at, columns][..., None]
-    canvas[waterline : waterline + rows] = np.clip(mixed, 0, 255).astype(np.uint8)
-
-
-def _camera(image: Image, rng: Rng) -> Image:
-    """Blur, exposure, white balance, vignetting and sensor noise."""
-    side = image.shape[0]
-    if rng.random() < 0.5:
-        image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.3, 0.9))  # type: ignore[assignment]
-    gain = rng.normal(0.97, 0.08) * (1 + rng.normal(0, 0.035, 3))
-    line = np.linspace(-1, 1, side, dtype=np.float32) ** 2
-    vignette = 1 - np.float32(rng.uniform(0, 0.14)) * (line[None] + line[:, None])
-    grains = rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8)
-    noise = (grains[0].astype(np.float32) - grains[1]) * np.float32(rng.uniform(0.005, 0.04))
-    pixels = image * (vignette[..., None] * gain.astype(np.float32)) + noise
-    return np.clip(pixels, 0, 255).astype(np.uint8)
-
-
-def _paint_bird(
-    canvas: Image, rngs: Mapping[str, Rng], traits: Traits, scene: str, perch: str,
-    room: tuple[float, float, float, float], area: float, reflected: bool,
-) -> tuple[Image, birds.Pose]:  # fmt: skip
-    """Paint one bird with its perch, shadow and reflection; returns its part map and pose."""
-    side = canvas.shape[0]
-    pose = birds.random_pose(rngs["pose"], perch)
-    regions = birds.build(traits, pose, rngs["pose"])
-    world = _fit(birds.bounds(regions), pose, rngs["place"], area, room)
-    scale = float(world[1, 1])
-    if perch == "branch":
-        _perch_branch(canvas, rngs["scene"], _feet(regions, world), scale)
-    elif perch == "ground":
-        _perch(canvas, rngs["scene"], scene, _feet(regions, world), scale)
-    plumage = birds.Plumage(traits, rngs["plumage"])
-    pixels = np.diag([side, side, 1.0]) @ world
-    lean = float(rngs["plumage"].uniform(-0.8, 0.8))
-    parts = birds.rasterize(canvas, regions, pixels, plumage, lean)
-    head = next(region for region in regions if region.name == "head")
-    birds.eye(canvas, pixels @ head.frame, bool(rngs["plumage"].random() < 0.3))
-    rows = np.flatnonzero(parts.any(1))
-    if perch == "water":
-        sunk = int(rows[-1] + 1 - 0.07 * pixels[1, 1])
-        _swim(canvas, parts, sunk, rngs["scene"])
-        rows = np.flatnonzero(parts.any(1))
-    if reflected:
-        gap = 0 if perch == "water" else int(0.03 * side)
-        _reflect(canvas, parts, min(side, int(rows[-1]) + 1 + gap), rngs["scene"])
-    return parts, pose
-
-
-def _swim(canvas: Image, parts: Image, waterline: int, rng: Rng) -> None:
-    """Let the water cover a swimming bird below `waterline`, with ripples along it."""
-    side = canvas.shape[0]
-    below = parts[waterline:] > 0
-    if below.any():
-        fallback = canvas[min(waterline + below.shape[0] // 2, side - 1)].mean(0)
-        water = np.roll(canvas[waterline:], side // 2, axis=1)
-        hidden = np.roll(below, side // 2, axis=1)
-        water = np.where(hidden[..., None], fallback, water)
-        canvas[waterline:][below] = water[below].astype(np.uint8)
-        parts[waterline:] = 0
-    xs = np.flatnonzero(parts[max(0, waterline - 3) : waterline].any(0))
-    if len(xs):
-        center = (int(xs[0] + xs[-1]) // 2, waterline)
-        for k in range(3):
-            reach = int((xs[-1] - xs[0]) * rng.uniform(0.45, 0.9)) + 1
-            tone = 225 if k % 2 else 60
-            cv2.ellipse(canvas, center, (reach, max(1, reach // 9)), 0, int(rng.uniform(-10, 30)),
-                        int(rng.uniform(120, 190)), (tone, tone, tone), 1, cv2.LINE_AA)  # fmt: skip
-
-
-_STREAMS = ("truth", "traits", "pose", "place", "scene", "plumage", "camera")
 
 
 def draw_bird(
@@ -383,19 +254,24 @@ def draw_bird(
     if size < 32:
         raise ValueError(f"size is {size}; expected at least 32 pixels: raise it.")
     if not 0 <= label < len(SPECIES):
-        raise ValueError(f"label is {label}; expected 0..{len(SPECIES) - 1}, an index into SPECIES.")
+        raise ValueError(
+            f"label is {label}; expected 0..{len(SPECIES) - 1}, an index into SPECIES."
+        )
     entropy = [seed] if isinstance(seed, int) else list(seed)
-    rngs = {name: np.random.default_rng([*entropy, k]) for k, name in enumerate(_STREAMS)}
+    rngs = {name: stream(name, entropy) for name in STREAMS}
     coins = rngs["truth"].random(len(DIFFICULTIES))
     truth: dict[str, Any] = {
-        name: bool(coin < chances[name]) for name, coin in zip(DIFFICULTIES, coins)
+        name: bool(coin < chances[name]) for name, coin in zip(DIFFICULTIES, coins, strict=True)
     }
     look = traits or species_traits(rngs["traits"], label, variant)
     true_label = label if traits is None else coarse_label(look)
-    image, parts, boxes, extra = _compose(rngs, size, look, label, truth)
+    done = compose(rngs, size, look, label, truth)
     truth["true_label"] = true_label
     given = _mislabel(rngs["truth"], true_label) if truth["label_error"] else true_label
-    return Drawing(image, parts > 0, parts, boxes, given, look._asdict() | extra, truth)
+    return Drawing(
+        done.image, done.parts > 0, done.parts, done.boxes, given,
+        look._asdict() | done.attributes, truth,
+    )  # fmt: skip
 
 
 def _mislabel(rng: Rng, label: int | dict[str, int]) -> int | dict[str, int]:
@@ -403,79 +279,6 @@ def _mislabel(rng: Rng, label: int | dict[str, int]) -> int | dict[str, int]:
         return int(label + rng.integers(1, len(SPECIES))) % len(SPECIES)
     return {name: int(value + rng.integers(1, len(COARSE_ATTRIBUTES[name])))
             % len(COARSE_ATTRIBUTES[name]) for name, value in label.items()}  # fmt: skip
-
-
-def _compose(
-    rngs: Mapping[str, Rng], size: int, traits: Traits, label: int, truth: Mapping[str, bool]
-) -> tuple[Image, Image, npt.NDArray[np.int64], dict[str, Any]]:
-    """Scene, birds and camera; returns image, parts, boxes and what was chosen."""
-    place = rngs["place"]
-    scene = SCENES[place.integers(len(SCENES))]
-    if truth["context"]:
-        scene = SCENES[label % len(SCENES)]
-    if truth["reflection"]:
-        scene = "water"
-    perch = scenes.PERCHES[scene][place.integers(len(scenes.PERCHES[scene]))]
-    if truth["reflection"]:
-        perch = "water"
-    canvas, _ = scenes.background(rngs["scene"], scene, size * _SUPERSAMPLING)
-    layers, pose = [], None
-    for room, area in _rooms(place, truth):
-        layer, own = _paint_bird(canvas, rngs, traits, scene, perch, room, area, truth["reflection"])
-        pose = pose or own
-        layers = [np.where(layer > 0, 0, seen).astype(np.uint8) for seen in layers] + [layer]
-    if truth["occlusion"]:
-        for layer in layers:
-            x, y, w, h = cv2.boundingRect(layer)
-            _occlude(canvas, layer, rngs["place"], (x, y, x + w, y + h))
-    image = _camera(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), rngs["camera"])  # type: ignore[arg-type]
-    small = [_shrink(layer, size) for layer in layers]
-    parts = np.maximum.reduce(small)
-    boxes = np.array([_box(layer) for layer in small], np.int64)
-    assert pose is not None
-    return image, parts, boxes, {"scene": scene} | pose._asdict()
-
-
-def _rooms(rng: Rng, truth: Mapping[str, bool]) -> list[tuple[tuple[float, float, float, float], float]]:
-    """Where each bird goes (x0, y0, x1, y1; fractions of the side) and the area of its box."""
-    area = 0.15 * (0.55 / 0.15) ** rng.random()
-    bottom = 0.66 if truth["reflection"] else 1.0
-    if truth["multiple"]:
-        cut = rng.uniform(0.42, 0.58)
-        rooms = [(0.01, 0.02, cut, bottom), (cut, 0.02, 0.99, bottom)]
-        return [(room, area * rng.uniform(0.5, 0.8)) for room in rooms]
-    if truth["partial"]:
-        return [(_cut_room(rng, area), area)]
-    return [((0.02, 0.02, 0.98, bottom), area)]
-
-
-def _cut_room(rng: Rng, area: float) -> tuple[float, float, float, float]:
-    """A room whose bird sticks out of the frame by about a third, on one side."""
-    reach = np.sqrt(area)
-    cut = reach * rng.uniform(0.3, 0.5)
-    side = rng.integers(3)
-    if side == 0:
-        return (-cut, 0.05, -cut + reach * 1.05, 0.95)
-    if side == 1:
-        return (1 + cut - reach * 1.05, 0.05, 1 + cut, 0.95)
-    return (0.05, 1 + cut - reach * 1.05, 0.95, 1 + cut)
-
-
-def _shrink(parts: Image, size: int) -> Image:
-    """Part map at the size of the drawing: the commonest part where half the pixel is bird."""
-    best = total = np.zeros((size, size), np.uint8)
-    label = total
-    for k in range(1, len(PART_NAMES)):
-        plane = cv2.compare(parts, k, cv2.CMP_EQ)  # 255 where equal
-        share = cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA)
-        label = np.where(share > best, np.uint8(k), label)
-        best, total = np.maximum(best, share), cv2.add(total, share)
-    return np.where(total >= 128, label, np.uint8(0))
-
-
-def _box(parts: Image) -> tuple[int, int, int, int]:
-    x, y, w, h = cv2.boundingRect(parts)
-    return x, y, x + w, y + h
 
 
 # ------------------------------------------------------------------------------------- dataset
@@ -543,7 +346,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         if not 0 <= index < self.length:
             raise IndexError(f"index is {index}; expected 0..{self.length - 1}.")
         seed = [self.seed, list(SPLITS).index(self.split), index]
-        traits = random_traits(np.random.default_rng([*seed, 99])) if self.task == "coarse" else None
+        traits = random_traits(stream("coarse", seed)) if self.task == "coarse" else None
         return draw_bird(
             seed, self.size, label=index % len(SPECIES), traits=traits, variant=self.variant,
             difficulties=self.difficulties,

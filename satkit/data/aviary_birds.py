@@ -7,7 +7,7 @@ to the bill, +v to the belly; wings and tail run backwards from their roots.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,9 @@ def place(matrix: Frame, points: Points) -> Points:
 
 def random_pose(rng: Rng, perch: str) -> Pose:
     """Draw a pose that fits what the bird stands on."""
-    low, high = {"branch": (15, 62), "ground": (0, 40), "water": (-4, 16), "flight": (-12, 35)}[perch]
+    low, high = {"branch": (15, 62), "ground": (0, 40), "water": (-4, 16), "flight": (-12, 35)}[
+        perch
+    ]
     flying = perch == "flight"
     open_wing = flying or rng.random() < 0.15
     raised = rng.random() < 0.65
@@ -150,7 +152,8 @@ def _beak(kind: str, rng: Rng) -> tuple[Points, Points]:
         tip, (0.85 + length * 0.5, 0.1), (0.7, 0.12),
     ])  # fmt: skip
     lower = np.array([
-        (0.7, 0.08), (0.85 + length * 0.55, 0.1 + gape), (0.85 + length * 0.9, 0.1 + droop * 0.6 + gape),
+        (0.7, 0.08), (0.85 + length * 0.55, 0.1 + gape),
+        (0.85 + length * 0.9, 0.1 + droop * 0.6 + gape),
         (0.85 + length * 0.4, 0.14 + depth * 0.45 + gape), (0.7, 0.14 + depth * 0.65),
     ])  # fmt: skip
     return upper, lower
@@ -161,7 +164,13 @@ def _tail(shape: str, length: float, fan: float) -> Points:
     ends = {
         "square": [(1.0, -w), (1.01, 0), (1.0, w)],
         "forked": [(1.05, -w * 1.25), (0.74, 0.0), (1.05, w * 1.25)],
-        "rounded": [(0.84, -w * 1.2), (0.97, -w * 0.75), (1.02, 0), (0.97, w * 0.75), (0.84, w * 1.2)],
+        "rounded": [
+            (0.84, -w * 1.2),
+            (0.97, -w * 0.75),
+            (1.02, 0),
+            (0.97, w * 0.75),
+            (0.84, w * 1.2),
+        ],
         "pointed": [(0.55, -w), (0.8, -w * 0.5), (1.08, 0), (0.8, w * 0.5), (0.55, w)],
     }[shape]
     points = [(-0.16, -0.1), (0.0, -0.1), *ends, (0.0, 0.1), (-0.16, 0.1)]
@@ -203,7 +212,8 @@ def build(traits: Traits, pose: Pose, rng: Rng) -> list[Region]:
         regions += _legs(trunk, r, pose, rng)
     collar = tube(np.array([(0.22, -0.02), (0.42, -0.12), neck]), [0.24 * r, 0.23 * r, size * 0.8])
     upper, lower = _beak(traits.beak, rng)
-    return regions + [
+    return [
+        *regions,
         Region("body", BODY, trunk, spline(collar, 3)),
         Region("body", BODY, trunk, _trunk(r)),
         Region("lower beak", HEAD, head, lower),
@@ -222,7 +232,10 @@ def _legs(trunk: Frame, r: float, pose: Pose, rng: Rng) -> list[Region]:
         ankle = (hip + foot) / 2 - [rng.uniform(0.03, 0.08), 0]
         leg = tube(np.array([hip - [0, 0.1], ankle, foot]), [0.04, 0.017, 0.017])
         toes = np.array([(-0.07, 0.0), (0.0, -0.022), (0.1, -0.005), (0.13, 0.02), (0.0, 0.012)])
-        regions += [Region("leg", BODY, np.eye(3), leg), Region("leg", BODY, np.eye(3), foot + toes)]
+        regions += [
+            Region("leg", BODY, np.eye(3), leg),
+            Region("leg", BODY, np.eye(3), foot + toes),
+        ]
     return regions
 
 
@@ -236,6 +249,7 @@ def bounds(regions: list[Region]) -> npt.NDArray[np.float64]:
 
 
 def _step(x: Field, width: float) -> Field:
+    """A soft step from 0 to 1 around x = 0."""
     return np.clip(x / np.float32(width) + np.float32(0.5), 0, 1)
 
 
@@ -297,14 +311,16 @@ class Plumage:
 
     def _body(self, u: Field, v: Field, fluff: Field) -> Field:
         tone, back = self.tone, self.tone["back"]
-        under = _step(v + np.float32(0.16) * fluff - np.float32(0.0), 0.2)
+        under = _step(v + np.float32(0.16) * fluff, 0.2)
         vent = _step(v - u * np.float32(0.9) - np.float32(0.35) + np.float32(0.15) * fluff, 0.35)
         belly = tone["breast"] * np.float32(0.6) + np.float32(0.4) * np.float32(225)
         color = _mix(_mix(back, tone["breast"], under), belly, vent * under)
         spots = self._pattern(u, v, fluff)
         ink = np.float32(40) if tone["breast"].mean() > 105 else np.float32(205)
         dark = tone["back"] * np.float32(0.3) + ink * np.float32(0.7)
-        return _mix(color, dark, spots * (np.float32(0.25) + np.float32(0.75) * under) * self.strength)
+        return _mix(
+            color, dark, spots * (np.float32(0.25) + np.float32(0.75) * under) * self.strength
+        )
 
     def _pattern(self, u: Field, v: Field, fluff: Field) -> Field:
         kind = self.traits.pattern
@@ -313,7 +329,9 @@ class Plumage:
         if kind == "streaked":
             return _step(self.noise(u, v, 7, 22) - np.float32(0.06), 0.15)
         if kind == "barred":
-            return _step(_wave(u * 11 + v * v * 6 + fluff * np.float32(0.6)) - np.float32(0.12), 0.3)
+            return _step(
+                _wave(u * 11 + v * v * 6 + fluff * np.float32(0.6)) - np.float32(0.12), 0.3
+            )
         row = np.floor(v * 10)
         a = u * 9 + row * np.float32(0.5)
         a = a - np.floor(a) - np.float32(0.5)
@@ -349,8 +367,9 @@ class Plumage:
         row = np.floor(u * 11)
         a = v * 12 + row * np.float32(0.5)
         a = a - np.floor(a) - np.float32(0.5)
-        arc = a * a * 2 + (u * 11 - row) - np.float32(0.85)  # coverts lie like roof tiles
-        color = _mix(color, tone["wing"] * np.float32(0.55), _step(arc, 0.3) * (1 - flight) * np.float32(0.6))
+        arc: Field = a * a * 2 + (u * 11 - row) - np.float32(0.85)  # coverts lie like roof tiles
+        edges = _step(arc, 0.3) * (np.float32(0.6) - np.float32(0.6) * flight)
+        color = _mix(color, tone["wing"] * np.float32(0.55), edges)
         for k in range(self.traits.bars):
             along = u + v * np.float32(0.7) - np.float32(0.22 + 0.16 * k) + fluff * np.float32(0.05)
             color = _mix(color, tone["bar"], _step(np.float32(0.032) - np.abs(along), 0.03))
@@ -381,7 +400,7 @@ def rasterize(canvas: Image, regions: list[Region], world: Frame, plumage: Pluma
     side = canvas.shape[0]
     drawn = np.zeros((side, side), np.uint8)  # 1 + index of the topmost region
     frames = [world @ region.frame for region in regions]
-    for k, (region, matrix) in enumerate(zip(regions, frames)):
+    for k, (region, matrix) in enumerate(zip(regions, frames, strict=True)):
         points = np.round(place(matrix, region.outline) * 16).astype(np.int32)
         cv2.fillPoly(drawn, [points], k + 1, cv2.LINE_8, 4)  # type: ignore[call-overload]
     parts = np.array([0, *(region.part for region in regions)], np.uint8)[drawn]
@@ -391,7 +410,7 @@ def rasterize(canvas: Image, regions: list[Region], world: Frame, plumage: Pluma
     order = np.argsort(top, kind="stable")  # pixels of one region after another
     bird, ends = bird[order], np.cumsum(np.bincount(top, minlength=len(regions) + 1))
     ys, xs = (axis.astype(np.float32) for axis in np.divmod(bird.astype(np.int32), np.int32(side)))
-    for region, matrix, start, end in zip(regions, frames, ends, ends[1:]):
+    for region, matrix, start, end in zip(regions, frames, ends[:-1], ends[1:], strict=True):
         if end > start:
             at = slice(start, end)
             u, v = _local(matrix, xs[at], ys[at])
@@ -423,16 +442,20 @@ def light(parts: Image, scale: float, lean: float) -> Field:
     Returns:
         Factors on the colours, about 0.4..1.45, float [S, S].
     """
-    relief = cv2.resize(_HEIGHT[parts], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    relief: npt.NDArray[Any] = cv2.resize(
+        _HEIGHT[parts], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+    )
     half = scale / 2
     fine = cv2.blur(relief, (max(1, int(half * 0.05)) * 2 + 1,) * 2)
-    soft = cv2.blur(cv2.blur(relief, (int(half * 0.13) * 2 + 1,) * 2), (int(half * 0.09) * 2 + 1,) * 2)
+    soft = cv2.blur(
+        cv2.blur(relief, (int(half * 0.13) * 2 + 1,) * 2), (int(half * 0.09) * 2 + 1,) * 2
+    )
     slope = _slope(soft, half * 0.07, lean) + _slope(fine, half * 0.025, lean) * np.float32(0.35)
     shade = np.clip(slope / np.float32(255) + np.float32(0.96), 0.42, 1.45)
     return cv2.resize(shade, parts.shape[::-1])  # type: ignore[return-value]
 
 
-def _slope(field: Image, reach: float, lean: float) -> Field:
+def _slope(field: npt.NDArray[Any], reach: float, lean: float) -> Field:
     """How much lower `field` is towards the light than away from it."""
     h, w = field.shape
     d = max(1, round(reach))

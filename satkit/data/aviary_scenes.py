@@ -57,33 +57,39 @@ _NEAR = {  # colour stops of the ground below the horizon
 }
 
 
-def noise(rng: Rng, shape: tuple[int, int], cells: tuple[int, int]) -> Image:
+def noise(
+    rng: Rng, shape: tuple[int, int], cells: tuple[int, int], method: int = cv2.INTER_LINEAR
+) -> Image:
     """Smooth noise of 0..255, [*shape], from a grid of `cells` (rows, columns) random values."""
     grid = rng.integers(0, 256, cells, dtype=np.uint8)
-    return cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return cv2.resize(grid, shape[::-1], interpolation=method)  # type: ignore[return-value]
 
 
 def cloudy(rng: Rng, shape: tuple[int, int], stretch: float = 1.0) -> npt.NDArray[np.int32]:
     """Noise of three octaves around 0, about -128..128; `stretch` > 1 draws it out sideways."""
-    total = np.zeros((28, max(6, round(28 / stretch))), np.uint8)
-    for rows, weight in ((3, 0.5), (7, 0.375), (17, 0.25)):
-        grid = rng.integers(0, 256, (rows, max(2, round(rows / stretch))), dtype=np.uint8)
-        octave = cv2.resize(grid, total.shape[::-1], interpolation=cv2.INTER_CUBIC)
-        total = cv2.add(total, cv2.multiply(octave, np.full_like(octave, 1), scale=weight * 0.89))
+    columns = max(6, round(28 / stretch))
+    total = np.zeros((28, columns), np.uint8)
+    for rows, weight in ((3, 0.45), (7, 0.33), (17, 0.22)):
+        octave = noise(rng, total.shape, (rows, max(2, round(rows / stretch))), cv2.INTER_CUBIC)
+        total = cv2.addWeighted(total, 1, octave, weight, 0)  # type: ignore[assignment]
     return cv2.resize(total, shape[::-1]).astype(np.int32) - 128
 
 
 def ramp(stops: tuple[Color, ...], tint: npt.NDArray[np.float64]) -> Image:
     """A [256, 3] table of colours that passes through `stops`, shifted by `tint`."""
     at = np.linspace(0, 255, len(stops))
-    table = np.stack([np.interp(np.arange(256), at, channel) for channel in zip(*stops)], axis=1)
+    table = np.stack(
+        [np.interp(np.arange(256), at, channel) for channel in zip(*stops, strict=True)], axis=1
+    )
     return np.clip(table + tint, 0, 255).astype(np.uint8)
 
 
 def vary(rng: Rng, color: Color, spread: float = 12.0) -> Color:
     """A colour near `color`: another brightness, and a little of another hue."""
     light, *hue = rng.standard_normal(4).tolist()
-    r, g, b = (min(255.0, max(0.0, c + spread * (light + h / 3))) for c, h in zip(color, hue))
+    r, g, b = (
+        min(255.0, max(0.0, c + spread * (light + h / 3))) for c, h in zip(color, hue, strict=True)
+    )
     return r, g, b
 
 
@@ -126,7 +132,9 @@ def fill(canvas: Image, outline: Points, color: Color | int) -> None:
     cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], color, cv2.LINE_8, 4)  # type: ignore[arg-type]
 
 
-_LEAF = np.array([(0, 0), (0.2, 0.8), (0.5, 1), (0.8, 0.6), (1, 0), (0.8, -0.6), (0.5, -1), (0.2, -0.8)])
+_LEAF = np.array(
+    [(0, 0), (0.2, 0.8), (0.5, 1), (0.8, 0.6), (1, 0), (0.8, -0.6), (0.5, -1), (0.2, -0.8)]
+)
 _RIB = (4 * _LEAF[:, 0] * (1 - _LEAF[:, 0]))[:, None]
 
 
@@ -247,7 +255,6 @@ def branch(
 
 def twig(canvas: Image, rng: Rng, start: Points, end: Points, width: float) -> None:
     """Paint a thin branch with leaves, berries or nothing on it."""
-    side = canvas.shape[0]
     branch(canvas, rng, start, end, width, 0.25)
     foliage(canvas, rng, start, end, int(rng.integers(0, 6)), (0.05, 0.13))
 
@@ -264,7 +271,8 @@ def foliage(
         at = (start + (end - start) * rng.random()) * side
         reach = rng.uniform(*length) * side
         if berries:
-            berry(canvas, at + [0, reach * 0.15], reach * 0.17, vary(rng, color, 8))
+            at[1] += reach * 0.15
+            berry(canvas, at, reach * 0.17, vary(rng, color, 8))
         else:
             leaf(canvas, rng, at, reach, rng.uniform(0, 2 * np.pi), vary(rng, color, 14))
 
@@ -274,12 +282,16 @@ def far(rng: Rng, scene: str, side: int, horizon: float) -> Image:
     down = np.linspace(0, 255, side).astype(np.int32)[:, None]
     strength = {"foliage": 0.8, "sky": 0.5, "dusk": 0.35}.get(scene, 0.4)
     stretch = 2.5 if scene in ("sky", "dusk") else 1.0
-    field = down + (cloudy(rng, (side, side), stretch) * (strength * rng.uniform(0.7, 1.5))).astype(int)
+    field = down + (cloudy(rng, (side, side), stretch) * (strength * rng.uniform(0.7, 1.5))).astype(
+        int
+    )
     tint = rng.normal(0, 12) + rng.normal(0, 6, 3)
     canvas = ramp(_FAR[scene], tint)[np.clip(field, 0, 255)]
     if scene == "sky" and rng.random() < 0.7:
         cover = np.clip(cloudy(rng, (side, side), 2.0) * 3 - rng.integers(-40, 100), 0, 170)
-        canvas = (canvas + (232 - canvas.astype(np.int32)) * cover[..., None] // 255).astype(np.uint8)
+        canvas = (canvas + (232 - canvas.astype(np.int32)) * cover[..., None] // 255).astype(
+            np.uint8
+        )
     if scene == "foliage":
         leaves(canvas, rng, int(rng.integers(10, 26)), (0.1, 0.35))
         spots(canvas, rng, int(rng.integers(0, 9)), (0.015, 0.06))
@@ -341,17 +353,21 @@ def grain(canvas: Image, rng: Rng, scene: str, horizon: float) -> None:
     near = canvas[top:]
     depth = {"meadow": 34, "rocks": 34, "foliage": 16}.get(scene, 8)
     cells = (int(90 * near.shape[0] / near.shape[1]) + 1, 90)
-    texture = noise(rng, near.shape[:2], cells) // np.uint8(256 // depth) + np.uint8(128 - depth // 2)
+    texture = noise(rng, near.shape[:2], cells) // np.uint8(256 // depth) + np.uint8(
+        128 - depth // 2
+    )
     cv2.multiply(near, cv2.merge([texture] * 3), dst=near, scale=1 / 128)
 
 
-def background(rng: Rng, scene: str, side: int) -> tuple[Image, float]:
-    """A whole background and the height of its horizon (1.0 without one)."""
-    horizon = float(rng.uniform(*HORIZONS[scene])) if scene in HORIZONS else 1.0
+def background(rng: Rng, scene: str, side: int, ceiling: float = 1.0) -> Image:
+    """A whole background, [side, side, 3], whose horizon is not below `ceiling`."""
+    horizon = 1.0
+    if scene in HORIZONS:
+        horizon = max(0.0, min(float(rng.uniform(*HORIZONS[scene])), ceiling))
     canvas = cv2.resize(far(rng, scene, max(48, side // 4), horizon), (side, side))
     if horizon < 1:
         near(canvas, rng, scene, horizon)  # type: ignore[arg-type]
     clutter(canvas, rng, scene, horizon)  # type: ignore[arg-type]
     canvas = cv2.blur(canvas, (3, 3))
     grain(canvas, rng, scene, horizon)  # type: ignore[arg-type]
-    return canvas, horizon  # type: ignore[return-value]
+    return canvas  # type: ignore[return-value]
