@@ -149,8 +149,7 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
             train = TrainSettings.for_profile(own.profile, seed=own.seed, **options)
     except ValidationError as error:
         raise ValueError(explain(error, notebook)) from None
-    root = _data_root(train)
-    if root and not root.exists():
+    if train and (root := _data_root(train)) and not root.exists():
         raise FileNotFoundError(
             f"{notebook}: the data set {train.dataset!r} is not in {root}; set data_root to the "
             "folder that holds it"
