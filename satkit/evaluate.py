@@ -81,9 +81,8 @@ def evaluate(
         ValueError: An empty data set, or maps and images that make no sense.
     """
     outputs = collect(
-        model, dataset, protocol=protocol, ten_crop=ten_crop, batch_size=batch_size,
-        workers=workers, device=device,
-    )  # fmt: skip
+        model, dataset, ten_crop=ten_crop, batch_size=batch_size, workers=workers, device=device
+    )
     return score(outputs, protocol=protocol, thresholds=thresholds, threshold=threshold)
 
 
@@ -92,7 +91,6 @@ def collect(
     model: nn.Module,
     dataset: Dataset,
     *,
-    protocol: str = "sat",
     ten_crop: bool = False,
     batch_size: int = 64,
     workers: int = 0,
@@ -104,7 +102,6 @@ def collect(
     Args:
         model: The localizer; left in evaluation mode on ``device``.
         dataset: What to localize.
-        protocol: Decides how maps become masks for PxAP and pIoU.
         ten_crop: Classify by ten crops.
         batch_size: Images at a time.
         workers: Processes that load images.
@@ -122,7 +119,7 @@ def collect(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).eval()
     loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=data.collate)
-    masks = MaskLocalization(protocol=protocol)
+    masks = MaskLocalization(image_size=int(dataset[0]["image"].shape[-1]))
     parts: list[dict[str, Any]] = []
     start = time.perf_counter()
     for batch in Progress(loader, len(loader), label):
@@ -173,12 +170,12 @@ def score(
     Returns:
         Metrics by name.
     """
-    grid = thresholds or None if threshold is None else [threshold]
+    grid = (thresholds or None) if threshold is None else [threshold]
     metric = BoxLocalization(protocol=protocol, thresholds=grid, image_size=outputs.image_size)
     metric.update(outputs.maps, outputs.boxes, outputs.logits, outputs.labels)
-    values = {k: float(v) for k, v in metric.compute().items()}
+    values = metric.compute() if threshold is None else metric.at(threshold)
     return {
-        **values,
+        **{name: float(value) for name, value in values.items()},
         **outputs.masks,
         **full_image_box(outputs.boxes, outputs.image_size),
         "images": len(outputs.paths),

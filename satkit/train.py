@@ -289,7 +289,6 @@ class _Loop:
         return collect(
             self.accelerator.unwrap_model(self.model),
             self.sets[split],
-            protocol=settings.protocol,
             ten_crop=settings.ten_crop,
             batch_size=settings.eval_batch_size,
             workers=settings.workers,

@@ -190,7 +190,7 @@ class TestSAT:
         model = small_sat(token_init=token_init)
         output = model(torch.randn(2, 3, 96, 96))
         assert output.maps.shape == (2, 12, 12)
-        assert 0 < output.maps.min() and output.maps.max() < 1
+        assert output.maps.min() > 0 and output.maps.max() < 1
         if token_init == "shared":
             assert model.loc_token is None
         else:
@@ -228,7 +228,9 @@ class TestSAT:
 
     def test_wrong_images(self):
         model = small_sat()
-        with pytest.raises(ValueError, match=r"shape \(1, 3, 224, 224\); expected \[B, 3, 96, 96\]"):
+        with pytest.raises(
+            ValueError, match=r"shape \(1, 3, 224, 224\); expected \[B, 3, 96, 96\]"
+        ):
             model(torch.zeros(1, 3, 224, 224))
         with pytest.raises(ValueError, match="uint8"):
             model(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))

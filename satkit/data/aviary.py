@@ -12,6 +12,7 @@ belongs to the head, the legs to the body), so `mask == (parts > 0)`.
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -287,8 +288,9 @@ def _mislabel(rng: Rng, label: int | dict[str, int]) -> int | dict[str, int]:
 class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
     """The drawings of one split, made when they are asked for.
 
-    Drawing `index` depends on `seed`, the split and `index` only, so splits never share a drawing
-    and the first drawings of a longer dataset are those of a shorter one. Labels are balanced.
+    Drawing `index` depends on `drawing_seed`, the split and `index` only, so splits never share a
+    drawing and the first drawings of a longer dataset are those of a shorter one. Labels are
+    balanced.
 
     Args:
         split: "train", "val" (held-out selection), "test" or "pretrain".
@@ -296,7 +298,8 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         variant: "every_part" or "head_only"; only for species.
         size: side of the drawings in pixels.
         length: number of drawings; default 1000, 300, 1000 and 4000 by split.
-        seed: another seed gives other drawings of the same species.
+        seed: of the transform's random crops.
+        drawing_seed: another one gives other drawings of the same species.
         transform: called as `transform(image, boxes, masks, rng)`; None gives the image as float
             [3, H, W] in 0..1, with boxes and masks as drawn.
         difficulties: name in `DIFFICULTIES` -> probability in 0..1.
@@ -315,6 +318,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int = 0,
         transform: Callable[..., dict[str, Any]] | None = None,
         difficulties: Mapping[str, float] | None = None,
+        drawing_seed: int = 0,
     ) -> None:
         _choose("Split", split, tuple(SPLITS))
         _choose("Task", task, TASKS)
@@ -324,10 +328,11 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             raise ValueError(f"length is {length}; expected at least 1 drawing.")
         if size < 32:
             raise ValueError(f"size is {size}; expected at least 32 pixels: raise it.")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; expected 0 or more.")
+        if min(seed, drawing_seed) < 0:
+            raise ValueError(f"seeds are {seed} and {drawing_seed}; expected 0 or more.")
         self.split, self.task, self.variant = split, task, variant
-        self.size, self.seed, self.transform, self.epoch = size, seed, transform, 0
+        self.size, self.transform = size, transform
+        self.seed, self.drawing_seed, self.epoch = seed, drawing_seed, 0
         self.difficulties = check_difficulties(difficulties)
         self.classes = [species.name for species in SPECIES]
         if task == "coarse":
@@ -341,11 +346,22 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         """Set the epoch, on which the randomness of the transform depends."""
         self.epoch = epoch
 
+    @property
+    def labels(self) -> list[int]:
+        """Label of every drawing of the species task, as drawn (before any label error)."""
+        return [index % len(SPECIES) for index in range(self.length)]
+
+    def fingerprint(self) -> str:
+        """Short hash of what is drawn."""
+        content = (self.split, self.task, self.variant, self.size, self.length, self.drawing_seed)
+        text = repr((*content, sorted(self.difficulties.items()), self.classes))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
     def drawing(self, index: int) -> Drawing:
         """The drawing at `index` with all its truth, before any transform."""
         if not 0 <= index < self.length:
             raise IndexError(f"index is {index}; expected 0..{self.length - 1}.")
-        seed = [self.seed, list(SPLITS).index(self.split), index]
+        seed = [self.drawing_seed, list(SPLITS).index(self.split), index]
         traits = random_traits(stream("coarse", seed)) if self.task == "coarse" else None
         return draw_bird(
             seed, self.size, label=index % len(SPECIES), traits=traits, variant=self.variant,
