@@ -50,6 +50,7 @@ class LessonSettings(BaseModel):
         seed: seed of everything random, >= 0.
         images: how many images the lesson looks at; the profile's number where 0.
         seeds: how many seeds a comparison runs over; the profile's number where 0.
+        compare: also run what the lesson's result is compared with.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,6 +59,7 @@ class LessonSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     images: int = Field(default=0, ge=0)
     seeds: int = Field(default=0, ge=0)
+    compare: bool = True
 
 
 LESSON_PROFILES: dict[str, dict[str, int]] = {
