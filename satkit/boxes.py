@@ -67,6 +67,7 @@ class Protocol:
             raster order wins, and contours of holes count under ``select="all"``. Otherwise the
             size is the number of pixels, the first of equal components wins, no holes.
         clip: Keep the exclusive end at most at side − 1, as wsolevaluation does.
+        dtype: Floating type of the computation, as in the original program.
         nothing: Box where no pixel exceeds the threshold; None means the whole image.
     """
 
@@ -76,13 +77,14 @@ class Protocol:
     grey: bool
     contours: bool
     clip: bool
+    dtype: type[np.floating]
     nothing: tuple[int, int, int, int] | None
 
 
 PROTOCOLS = {
-    "sat": Protocol(cv2.INTER_LINEAR, True, 1e-5, False, False, False, None),
-    "wsoleval": Protocol(cv2.INTER_CUBIC, False, 0.0, True, True, True, (0, 0, 0, 0)),
-    "tscam": Protocol(cv2.INTER_LINEAR, False, 0.0, True, True, False, (0, 0, 1, 1)),
+    "sat": Protocol(cv2.INTER_LINEAR, True, 1e-5, False, False, False, np.float32, None),
+    "wsoleval": Protocol(cv2.INTER_CUBIC, False, 0.0, True, True, True, np.float64, (0, 0, 0, 0)),
+    "tscam": Protocol(cv2.INTER_LINEAR, False, 0.0, True, True, False, np.float32, (0, 0, 1, 1)),
 }
 SELECTIONS = ("largest", "all")
 CONVENTIONS = ("official", "half_open")
@@ -106,17 +108,17 @@ def prepare_maps(maps: Array, size: int | tuple[int, int], protocol: str = "sat"
         protocol: ``"sat"``, ``"wsoleval"`` or ``"tscam"``.
 
     Returns:
-        Float32 array [N, height, width] in 0–1.
+        Array [N, height, width] in 0–1, float32 (``"wsoleval"``: float64, as the original).
 
     Raises:
         ValueError: Maps that are not [N, h, w] or hold NaN or infinity; unknown protocol.
     """
     rules = get_protocol(protocol)
-    values = _checked_maps(maps)
+    values = _checked_maps(maps).astype(rules.dtype)
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ValueError(f"size is {size}; expected a positive number of pixels")
-    out = np.empty((len(values), height, width), np.float32)
+    out = np.empty((len(values), height, width), rules.dtype)
 
     def fill(part: slice) -> None:
         for i in range(part.start, part.stop):
@@ -342,8 +344,10 @@ def to_numpy(values: Array) -> np.ndarray:
 
 
 def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
-    """Maps as contiguous float32 [N, h, w], all finite (and within 0–1)."""
-    values = np.ascontiguousarray(to_numpy(maps), np.float32)
+    """Maps as contiguous float32 or float64 [N, h, w], all finite (and within 0–1)."""
+    given = to_numpy(maps)
+    kind = np.float64 if given.dtype == np.float64 else np.float32
+    values = np.ascontiguousarray(given, kind)
     if values.ndim != 3 or 0 in values.shape[1:]:
         raise ValueError(f"maps have shape {values.shape}; expected [N, h, w]")
     for i, one in enumerate(values):
@@ -401,7 +405,7 @@ def _in_parallel(work: Callable[[slice], None], count: int) -> None:
 def _scaled(values: np.ndarray, epsilon: float) -> np.ndarray:
     """Min–max scaling to 0–1; a constant map becomes zeros."""
     raised = values - values.min()
-    span = raised.max() + np.float32(epsilon)
+    span = raised.max() + values.dtype.type(epsilon)
     return raised / span if span > 0 else raised
 
 
@@ -419,7 +423,7 @@ def _trace_map(
         keys, top = _grey_keys(values)
         count, rows = 255, (thresholds * top).astype(np.int64)
     else:
-        distinct, rows = np.unique(thresholds.astype(np.float32), return_inverse=True)
+        distinct, rows = np.unique(thresholds.astype(values.dtype), return_inverse=True)
         keys, count = _threshold_keys(values, distinct), len(distinct)
     table, bars = _trace(keys, height, width, count, rules.contours, want_all)
     if rules.clip:
