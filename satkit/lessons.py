@@ -1,20 +1,25 @@
-"""What several notebooks need for teaching: simulated maps, part coverage, and result files.
+"""What notebooks need for teaching: simulated maps, part coverage, speed, and result files.
 
 A lesson measures, writes what it measured with its provenance, and shows what the file holds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from satkit import data
 from satkit._cv2 import cv2
 from satkit.data.aviary import PART_NAMES, Drawing
-from satkit.notebooks import project_root
-from satkit.results import provenance, read_json, write_json
+from satkit.losses import total_loss
+from satkit.notebooks import in_project
+from satkit.results import build_model, provenance, read_json, write_json
+from satkit.settings import TrainSettings
 
 
 def simulate_map(
@@ -77,6 +82,41 @@ def part_coverage(
     return dict(zip(PART_NAMES, share.tolist(), strict=True))
 
 
+def training_speed(settings: TrainSettings, dataset: Any, steps: int = 3) -> float:
+    """Images a second of a few training steps, loading included; nothing is learnt.
+
+    Args:
+        settings: Of the run whose cost is wanted.
+        dataset: Its training images, >= 1.
+        steps: How many are timed, after one to warm up.
+
+    Returns:
+        Images a second.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_model(settings, dataset.num_classes, pretrained=False).to(device).train()
+    start = 0.0
+    for step in range(steps + 1):
+        if step == 1:
+            start = time.perf_counter()
+        first = step * settings.batch_size
+        items = [dataset[(first + i) % len(dataset)] for i in range(settings.batch_size)]
+        batch = data.collate(items)
+        labels = batch["label"].to(device)
+        output = model(batch["image"].to(device), labels)
+        losses = total_loss(
+            output.logits,
+            output.maps,
+            labels,
+            target_area=settings.target_area,
+            area_term=settings.area_term,
+            pixel_term=settings.pixel_term,
+        )
+        losses["total"].backward()
+        float(losses["total"].detach())  # waits for the device
+    return steps * settings.batch_size / (time.perf_counter() - start)
+
+
 def record(
     notebook: str,
     name: str,
@@ -97,10 +137,7 @@ def record(
     Returns:
         What the file holds: ``numbers`` and ``provenance``. One line of the latter is printed.
     """
-    folder = Path(runs_dir)
-    if not folder.is_absolute():
-        folder = project_root() / folder
-    path = folder / "lessons" / notebook / f"{name}.json"
+    path = in_project(runs_dir) / "lessons" / notebook / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"numbers": dict(numbers), "provenance": provenance("cpu", data)})
     content = read_json(path)

@@ -159,6 +159,8 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
     numbers = LESSON_PROFILES[own.profile]
     own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})
     values = {n: getattr(own if n in lesson else train, n) for n in parameters}
+    if train:
+        train = train.model_copy(update={"runs_dir": str(in_project(train.runs_dir))})
     return SimpleNamespace(**values, train=train)
 
 
@@ -250,6 +252,21 @@ def project_root() -> Path:
         f"no folder with notebooks/ and docs/ at or above {here}; "
         "run this inside a clone of the repository"
     )
+
+
+def in_project(path: str | Path) -> Path:
+    """Take a relative path from the project's folder, so that notebooks run from any folder.
+
+    Args:
+        path: relative to the project's folder, or absolute.
+
+    Returns:
+        The path; from the current folder if there is no project, as after a bare pip install.
+    """
+    try:
+        return project_root() / path
+    except FileNotFoundError:
+        return Path(path)
 
 
 def list_notebooks(folder: Path | None = None) -> list[str]:
