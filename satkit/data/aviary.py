@@ -323,6 +323,8 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         _choose("Split", split, tuple(SPLITS))
         _choose("Task", task, TASKS)
         _choose("Variant", variant, VARIANTS)
+        if task == "coarse" and variant != VARIANTS[0]:
+            raise ValueError(f"variant {variant!r} applies only to the species task; leave it out.")
         self.length = SPLITS[split] if length is None else length
         if self.length < 1:
             raise ValueError(f"length is {length}; expected at least 1 drawing.")

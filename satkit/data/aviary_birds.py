@@ -367,7 +367,7 @@ class Plumage:
         row = np.floor(u * 11)
         a = v * 12 + row * np.float32(0.5)
         a = a - np.floor(a) - np.float32(0.5)
-        arc: Field = a * a * 2 + (u * 11 - row) - np.float32(0.85)  # coverts lie like roof tiles
+        arc = a * a * np.float32(2) + (u * np.float32(11) - row) - np.float32(0.85)  # coverts lie like roof tiles
         edges = _step(arc, 0.3) * (np.float32(0.6) - np.float32(0.6) * flight)
         color = _mix(color, tone["wing"] * np.float32(0.55), edges)
         for k in range(self.traits.bars):
