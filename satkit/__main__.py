@@ -17,6 +17,7 @@ from satkit import doctor, notebooks, results
 from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
 from satkit.evaluate import evaluate as evaluate_model
+from satkit.predict import predict
 from satkit.settings import TrainSettings
 from satkit.train import load_datasets
 from satkit.train import train as train_model
@@ -197,6 +198,23 @@ def evaluate(
     _print_numbers(numbers)
     if out:
         results.write_json(Path(out), numbers)
+
+
+@app.command("predict")
+def predict_command(
+    images: Annotated[list[str], typer.Argument(help="Image files and folders.")],
+    checkpoint: Annotated[str, typer.Option(help="Folder of a finished run.")],
+    out: Annotated[str, typer.Option(help="Folder for boxes and overlays.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="On the maps, 0-1; the run's own if not given.")
+    ] = None,
+) -> None:
+    """Write the box and an overlay of each photograph; exit code 1 if any could not be read."""
+    found = predict(images, checkpoint, out, threshold=threshold)
+    for reason in found.unreadable.values():
+        print(f"skipped: {reason}", file=sys.stderr)
+    print(f"{len(found.boxes)} photographs localized: {out}/boxes.csv, boxes.json and overlays/")
+    raise typer.Exit(1 if found.unreadable else 0)
 
 
 @app.command("data")
