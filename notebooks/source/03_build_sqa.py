@@ -386,25 +386,15 @@ variants = {
 # the machine it came from. This is how such a file is written.
 
 # %%
-from pathlib import Path
-
-from satkit import results
-
-results_dir = Path(settings.runs_dir) / "03_build_sqa"
-results_dir.mkdir(parents=True, exist_ok=True)
-origin = results.provenance("cpu", data=f"random tokens, seed {settings.seed}")
-differences = {name: float((out - fused).abs().max()) for name, out in variants.items()}
-results.write_json(results_dir / "variants.json", {"max_difference": differences, **origin})
-
-# %%
 import pandas as pd
 
-stored = results.read_json(results_dir / "variants.json")
-print(f"commit {stored['commit'][:8]}, {stored['date']}, {stored['device']}, {stored['data']}")
-pd.Series(stored["max_difference"], name="largest change of the output").to_frame().round(3)
+from satkit import lessons
 
-# %%
-assert all(difference > 1e-3 for difference in stored["max_difference"].values())
+origin = {"runs_dir": settings.runs_dir, "data": f"random tokens, seed {settings.seed}"}
+differences = {name: float((out - fused).abs().max()) for name, out in variants.items()}
+stored = lessons.record("03_build_sqa", "variants", differences, **origin)["numbers"]
+assert all(difference > 1e-3 for difference in stored.values())
+pd.Series(stored, name="largest change of the output").to_frame().round(3)
 
 # %% [markdown]
 # **Question:** only an equality check against a trusted reference tells such variants apart. Which
@@ -452,11 +442,10 @@ plain = satkit.create_model("cam", "deit_small_patch16_224", num_classes=200).ev
 cost = {"without the token": multiply_adds(plain), "SAT": multiply_adds(counted)}
 
 # %%
-results.write_json(results_dir / "cost.json", {"parameters": counts, "macs": cost, **origin})
-stored = results.read_json(results_dir / "cost.json")
-base, sat = stored["macs"].values()
+stored = lessons.record("03_build_sqa", "cost", {"parameters": counts, "macs": cost}, **origin)
+base, sat = stored["numbers"]["macs"].values()
 print(f"multiply-adds of an image: {base / 1e9:.2f} G -> {sat / 1e9:.2f} G ({sat / base - 1:+.2%})")
-print(f"parameters: {added / stored['parameters']['tscam']:+.4%}")
+print(f"parameters: {added / stored['numbers']['parameters']['tscam']:+.4%}")
 
 # %% [markdown]
 # ## What the three forms cost
@@ -517,14 +506,10 @@ rows = {
     name: {"ms": 1000 * min(seconds[name]), "kept_mib": kept_bytes(form, *inputs) / 2**20}
     for name, form in forms.items()
 }
-results.write_json(results_dir / "forms.json", {"forms": rows, "rounds": rounds, **origin})
+stored = lessons.record("03_build_sqa", "forms", {"rounds": rounds, "forms": rows}, **origin)
 
 # %%
-stored = results.read_json(results_dir / "forms.json")
-print(
-    f"commit {stored['commit'][:8]}, {stored['date']}, {stored['device']}, torch {stored['torch']}"
-)
-table = pd.DataFrame(stored["forms"]).T
+table = pd.DataFrame(stored["numbers"]["forms"]).T
 table["time / fused"] = table["ms"] / table.loc["fused", "ms"]
 table["kept / fused"] = table["kept_mib"] / table.loc["fused", "kept_mib"]
 table.round(2)
