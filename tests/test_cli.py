@@ -1,0 +1,125 @@
+"""The command line: what it prints, and exit codes 0 done, 1 failed, 2 bad input."""
+
+import json
+
+import pytest
+
+from satkit import __main__ as cli
+from satkit import doctor, notebooks, results
+from satkit.settings import TrainSettings
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line; return exit code, output and errors."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(words)
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["doctor", "run", "train", "evaluate", "predict", "data"])
+def test_every_command_has_help(call, command):
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert f"Usage: python -m satkit {command}" in out
+
+
+def test_help_of_train_lists_every_setting(call):
+    _, out, _ = call("train", "--help")
+    for name in TrainSettings.model_fields:
+        assert f"\n  {name}: " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "-p", "epohcs", "3"], "no setting 'epohcs'. Did you mean 'epochs'"),
+        (["train", "-p", "epochs", "many"], "bad input: epochs = 'many': "),
+        (["train", "-p", "epochs"], "-p takes a name and a value"),
+        (["train", "-p", "thresholds", "0.5 1.5"], "thresholds must lie in 0-1"),
+        (["train", "--profile", "lap"], "profile is 'lap'"),
+        (["evaluate", "/nowhere/run"], "'/nowhere/run' is no run"),
+        (["predict", "/nowhere.jpg", "--checkpoint", "/nowhere/run"], "/nowhere"),
+        (["data", "cubs"], "Did you mean 'cub'"),
+        (["data", "cub", "--root", "/nowhere"], "/nowhere"),
+        (["run", "05", "--all"], "name some notebooks, or give --all"),
+        (["run", "0_start"], "no notebook '0_start'"),
+        (["run", "--all", "-p", "epohcs", "3"], "Did you mean 'epochs'"),
+        (["run", "--al"], "--al"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_message(call, words, message):
+    code, _, err = call(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_failure_ends_with_1(call, monkeypatch):
+    def fail(*_, **__):
+        raise FloatingPointError("the loss is not finite")
+
+    monkeypatch.setattr(cli, "train_model", fail)
+    assert call("train") == (1, "", "failed: the loss is not finite\n")
+
+
+def test_interruption_ends_with_130(call, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "train_model", interrupt)
+    code, _, err = call("train")
+    assert code == 130
+    assert "run the same again to go on" in err
+
+
+def test_run_ends_with_1_if_a_notebook_failed(call, monkeypatch, tmp_path):
+    outcome = notebooks.Outcome("00", "failed", 1.0, tmp_path, "cell [1]: ZeroDivisionError")
+    monkeypatch.setattr(notebooks, "run", lambda *_, **__: [outcome])
+    assert call("run", "--all")[0] == 1
+
+
+def test_run_passes_names_profile_and_parameters_on(call, monkeypatch):
+    seen = []
+    monkeypatch.setattr(notebooks, "run", lambda *words, **more: seen.append((words, more)) or [])
+    code, _, _ = call("run", "05", "--profile", "smoke", "-p", "lr", "-1", "--no-site", "--force")
+    assert code == 0
+    assert seen == [
+        ((["05"], "smoke", {"lr": "-1"}, "build/notebooks"), {"force": True}),
+    ]
+
+
+def test_train_then_evaluate(call, tmp_path):
+    small = ["-p", "runs_dir", str(tmp_path), "-p", "pretrained", "False"]
+    code, out, _ = call("train", "--profile", "smoke", *small, "-p", "train_images", "8")
+    assert code == 0
+    folder = out.split("run: ")[1].strip()
+    numbers = results.open_run(folder).metrics
+    code, _, _ = call("evaluate", folder, "--out", str(tmp_path / "again.json"))
+    assert code == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again["gt_known"] == numbers["gt_known"]
+    assert again["threshold"] == numbers["threshold"]
+    code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
+    assert code == 2 and "Did you mean 'epochs'" in err
+
+
+def test_doctor_says_what_is_there_and_what_is_slow(call, monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "SHIPPED_WEIGHTS", tmp_path / "gone.safetensors")
+    (tmp_path / "birds").mkdir()
+    code, out, _ = call("doctor", "--data-root", str(tmp_path))
+    assert code == 1
+    assert "What will be slow" in out
+    assert "the shipped backbone is missing" in out
+    lines = {" ".join(line.split()[:2]): line for line in out.splitlines()}
+    assert "embedded" in lines["data aviary"]
+    assert f"found in {tmp_path / 'birds'}" in lines["data birds"]
+    assert "not found" in lines["data cub"]
+    monkeypatch.setattr(doctor, "SHIPPED_WEIGHTS", tmp_path / "there.safetensors")
+    (tmp_path / "there.safetensors").write_bytes(b"x")
+    assert call("doctor")[0] == 0
