@@ -170,7 +170,7 @@ def localization_grid(
         _overlay(middle, _numpy(maps[i]), pixels.shape[:2])
         _draw_boxes(bottom, true[i], TRUE_COLOR, "--")
         _draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
-        bottom.set_title(f"IoU {scores[i]:.2f}", y=-0.2)
+        bottom.set_title(f"IoU {scores[i]:.2f}", y=0, pad=-14)  # below
         if titles is not None:
             top.set_title(titles[i])
     _box_legend(figure)
@@ -380,6 +380,38 @@ def loss_against_value(values: Array, losses: Mapping[str, Array]) -> Illustrati
     return Illustration(figure, f"Loss against the value of a patch: {'; '.join(said)}.")
 
 
+def push_arrows(values: Array, pushes: Mapping[str, Array]) -> Illustration:
+    """Where a step of gradient descent moves a patch: one row of arrows a loss.
+
+    Args:
+        values: [n] values of the map, 0–1.
+        pushes: For each loss, by name, [n] negative gradients; scaled to the longest of the row.
+
+    Returns:
+        Arrows that start at the values; a dot where there is no push.
+    """
+    x = _numpy(values)
+    figure, axis = _chart("value of the patch", "")
+    figure.set_figheight(0.5 * len(pushes) + 0.9)
+    said = []
+    for row, (name, given) in enumerate(pushes.items()):
+        push = _numpy(given)
+        length = 0.8 * np.diff(x).min() * push / max(np.abs(push).max(), 1e-12)
+        axis.quiver(x, np.full(len(x), row), length, 0 * x, color=COLORS[row], angles="xy",
+                    scale_units="xy", scale=1, width=0.005, minlength=0.5)  # fmt: skip
+        up, down = x[push > 1e-6], x[push < -1e-6]
+        said.append(f"{name} pushes {_span('up', up)} and {_span('down', down)}")
+    axis.set(xlim=(-0.06, 1.06), ylim=(len(pushes) - 0.5, -0.5))
+    axis.set_yticks(range(len(pushes)), list(pushes))
+    return Illustration(figure, f"Arrows of descent. {'; '.join(said)}.")
+
+
+def _span(word: str, values: np.ndarray) -> str:
+    return (
+        f"{word} at {values.min():.2f} to {values.max():.2f}" if len(values) else f"{word} nowhere"
+    )
+
+
 def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
     """Smoothing kernels side by side, each with its numbers.
 
@@ -436,7 +468,7 @@ def threshold_curves(
     if chosen is not None:
         axis.axvline(chosen, color="black", lw=1, label=f"chosen: {chosen:.2f}")
         said.append(f"the threshold chosen is {chosen:.2f}")
-    axis.set(xlim=(0, 1), ylim=(0, 101))
+    axis.set(xlim=(0, 1), ylim=(0, 103))
     axis.legend()
     return Illustration(figure, f"Accuracy against the threshold: {'; '.join(said)}.")
 

@@ -130,6 +130,16 @@ def test_loss_against_value_draws_what_it_is_given():
     assert "L_norm peaks at 0.250 and is 0.1600 at 0.2" in chart.alt
 
 
+def test_arrows_point_where_the_push_goes():
+    values = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+    chart = figures.push_arrows(values, {"apart": 2 * values - 1, "none": 0 * values})
+    arrows = chart.figure.axes[0].collections[0]
+    np.testing.assert_allclose(arrows.U, 0.2 * (2 * values - 1))
+    np.testing.assert_allclose(arrows.X, values)
+    assert "apart pushes up at 0.75 to 1.00 and down at 0.00 to 0.25" in chart.alt
+    assert "none pushes up nowhere and down nowhere" in chart.alt
+
+
 def test_kernel_heatmap_writes_every_weight():
     kernel = torch.arange(9.0).reshape(3, 3) / 36
     heat = figures.kernel_heatmap({"ramp": kernel, "flat": torch.full((3, 3), 1 / 9)})
