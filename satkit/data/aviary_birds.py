@@ -68,8 +68,8 @@ class Pose(NamedTuple):
     gaze: float
     turned: bool
     neck: float
-    tail: float
-    wing: float
+    tail_angle: float
+    wing_angle: float
     spread: float
     legs: float
 
@@ -112,8 +112,8 @@ def random_pose(rng: Rng, perch: str) -> Pose:
         gaze=float(rng.normal(6, 14) + (18 if rng.random() < 0.12 else 0)),
         turned=bool(not flying and rng.random() < 0.12),
         neck=float(rng.uniform(0.0, 0.16)),
-        tail=float(rng.normal(0, 12)),
-        wing=float(
+        tail_angle=float(rng.normal(0, 12)),
+        wing_angle=float(
             (rng.uniform(45, 105) if raised else rng.uniform(-75, -35)) if flying
             else rng.uniform(18, 60) if open_wing else rng.normal(2, 3)
         ),
@@ -200,13 +200,13 @@ def build(traits: Traits, pose: Pose, rng: Rng) -> list[Region]:
         neck = np.array([0.66 + pose.neck, -0.1])
     x, y = place(trunk, neck[None])[0]
     head = frame(x, y, -pose.gaze * (-1 if pose.turned else 1), size, pose.turned)
-    tail = trunk @ frame(-0.46, -0.01, pose.tail, 1.0, True)
-    wing = trunk @ frame(0.33, -0.1 * r, pose.wing, 1.0, True)
+    tail = trunk @ frame(-0.46, -0.01, pose.tail_angle, 1.0, True)
+    wing = trunk @ frame(0.33, -0.1 * r, pose.wing_angle, 1.0, True)
     length = (0.86 if traits.long_tail else 0.52) * rng.uniform(0.85, 1.15)
     fan = rng.uniform(0.0, 0.05) + (0.1 if pose.perch == "flight" else 0.0)
     regions = [Region("tail", TAIL, tail, _tail(traits.tail_shape, length, fan))]
     if pose.spread > 0.25:
-        far = trunk @ frame(0.36, -0.12 * r, pose.wing + rng.uniform(-28, 28), 1.0, True)
+        far = trunk @ frame(0.36, -0.12 * r, pose.wing_angle + rng.uniform(-28, 28), 1.0, True)
         regions.insert(0, Region("far wing", WING, far, _wing(pose.spread, r, rng)))
     if pose.perch in ("branch", "ground"):
         regions += _legs(trunk, r, pose, rng)
@@ -367,7 +367,9 @@ class Plumage:
         row = np.floor(u * 11)
         a = v * 12 + row * np.float32(0.5)
         a = a - np.floor(a) - np.float32(0.5)
-        arc = a * a * np.float32(2) + (u * np.float32(11) - row) - np.float32(0.85)  # coverts lie like roof tiles
+        arc = (
+            a * a * np.float32(2) + (u * np.float32(11) - row) - np.float32(0.85)
+        )  # coverts lie like roof tiles
         edges = _step(arc, 0.3) * (np.float32(0.6) - np.float32(0.6) * flight)
         color = _mix(color, tone["wing"] * np.float32(0.55), edges)
         for k in range(self.traits.bars):

@@ -41,6 +41,12 @@ class Actor(NamedTuple):
     regions: list[birds.Region]
     world: birds.Frame
 
+    def box(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 in fractions of the side; also beyond the frame."""
+        placed = [region._replace(frame=self.world @ region.frame) for region in self.regions]
+        x0, y0, x1, y1 = birds.bounds(placed).tolist()
+        return x0, y0, x1, y1
+
     def base(self) -> npt.NDArray[np.float64]:
         """Where the bird stands or touches the water, [2]."""
         legs = [birds.place(r.frame, r.outline) for r in self.regions if r.name == "leg"]
@@ -149,7 +155,7 @@ def _paint(
     head = next(region for region in actor.regions if region.name == "head")
     birds.eye(canvas, pixels @ head.frame, ring)
     if actor.pose.perch == _WATER:
-        waterline = int(np.flatnonzero(parts.any(1))[-1] + 1 - 0.07 * scale * side)
+        waterline = min(side, int((actor.box()[3] - 0.07 * scale) * side))
         _swim(canvas, parts, waterline, rng)
         if reflected:
             _reflect(canvas, parts, waterline, rng)
@@ -279,9 +285,7 @@ def _rooms(rng: Rng, truth: Mapping[str, bool]) -> list[tuple[Room, float]]:
 
 def _push_out(actor: Actor, rng: Rng) -> Actor:
     """Move a bird so that 25-45 % of its box lies beyond one side of the frame."""
-    x0, y0, x1, y1 = birds.bounds(
-        [r._replace(frame=actor.world @ r.frame) for r in actor.regions]
-    ).tolist()
+    x0, y0, x1, y1 = actor.box()
     cut = rng.uniform(0.25, 0.45)
     dx = (-x0 - cut * (x1 - x0), 1 - x1 + cut * (x1 - x0), 0.0, 0.0)
     dy = (0.0, 0.0, -y0 - cut * (y1 - y0), 1 - y1 + cut * (y1 - y0))
