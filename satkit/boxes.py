@@ -471,7 +471,9 @@ def _grey_keys(values):  # type: ignore[no-untyped-def]
 def _threshold_keys(values, thresholds):  # type: ignore[no-untyped-def]
     """Keys [(H + 2) * (W + 2)] whose level is the number of (sorted) thresholds below the value."""
     height, width = values.shape
-    first = np.searchsorted(thresholds, np.arange(1025) / np.float32(1024))  # below a value's 1/1024
+    first = np.searchsorted(
+        thresholds, np.arange(1025) / np.float32(1024)
+    )  # below a value's 1/1024
     keys = np.full((height + 2, width + 2), -1, np.int32)
     for y in range(height):
         for x in range(width):

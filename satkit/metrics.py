@@ -183,7 +183,9 @@ class BoxLocalization(Metric):
             given, other = ("labels", "logits") if logits is None else ("logits", "labels")
             raise ValueError(f"{given} were given without {other}; pass both or neither")
         if int(self.count) > 0 and (int(self.classified) > 0) != (logits is not None):
-            raise ValueError("some batches came with logits and some without; pass them always or never")
+            raise ValueError(
+                "some batches came with logits and some without; pass them always or never"
+            )
         if logits is None or labels is None:
             return None
         scores = torch.from_numpy(to_numpy(logits))
@@ -426,7 +428,9 @@ def _resized_masks(masks: Array, size: int, count: int, name: str) -> np.ndarray
     """Masks as bool [B, size, size], resized by nearest neighbour."""
     values = to_numpy(masks) > 0.5
     if values.ndim != 3 or len(values) != count or 0 in values.shape[1:]:
-        raise ValueError(f"{name} have shape {values.shape}; expected [{count}, H, W], one for each map")
+        raise ValueError(
+            f"{name} have shape {values.shape}; expected [{count}, H, W], one for each map"
+        )
     if values.shape[1:] == (size, size):
         return values
     resized = [

@@ -1,0 +1,177 @@
+"""Speed of the all-threshold engine against the plain loop over thresholds, and its equality.
+
+    python benchmarks/boxes.py [--maps 60] [--repeats 3]
+
+The loop runs in one thread, as the official programs do; the engine uses all cores. Both start from
+the model's 14x14 maps, and each pair is timed in turn in the same run. Results go to
+benchmarks/results/boxes.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numba
+import numpy as np
+import skimage
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.baselines import boxes as plain  # noqa: E402
+from satkit.boxes import best_ious, component_boxes, prepare_maps, warm_up  # noqa: E402
+from satkit.metrics import BoxLocalization, MaskLocalization  # noqa: E402
+
+SIZE = 224
+SAT_THRESHOLDS = (0.3, 0.35, 0.4, 0.45)
+
+
+def synthetic_maps(count: int, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Noisy 14x14 maps of one or two blobs, float32 [count, 14, 14], with a box each."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:14, :14]
+    maps, boxes = [], []
+    for _ in range(count):
+        score = 0.1 * rng.random((14, 14))
+        for _ in range(rng.choice([1, 2], p=[0.8, 0.2])):
+            (cx, cy), (sx, sy) = rng.uniform(3, 11, 2), rng.uniform(1.2, 3.5, 2)
+            blob = np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2)
+            score += blob * rng.uniform(0.6, 1) * rng.uniform(0.7, 1, (14, 14))
+        maps.append(score)
+        box = np.array([cx - 1.5 * sx, cy - 1.5 * sy, cx + 1.5 * sx, cy + 1.5 * sy]) * 16
+        boxes.append(box.clip(0, SIZE - 1).astype(int)[None])
+    return np.array(maps, np.float32), boxes
+
+
+def provenance() -> dict[str, str]:
+    """Commit, date, machine and library versions."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    info = Path("/proc/cpuinfo")
+    names = [n for n in info.read_text().splitlines() if "model name" in n] if info.exists() else []
+    return {
+        "commit": commit,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": names[0].split(":")[1].strip() if names else platform.processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load_average": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "opencv": cv2.__version__,
+        "scikit-image": skimage.__version__,
+    }
+
+
+def contour_case(step: float, every: bool) -> tuple[Callable, Callable]:
+    """Plain and fast IoUs [N, T] of wsolevaluation's contours."""
+    thresholds = np.arange(0, 1, step)
+    select = "all" if every else "largest"
+
+    def slow(maps: np.ndarray, truth: list[np.ndarray]) -> np.ndarray:
+        rows = []
+        for score, boxes in zip(prepare_maps(maps, SIZE, "wsoleval"), truth, strict=True):
+            found = plain.contour_boxes(score, thresholds, every)
+            rows.append([plain.best_iou(b, boxes) for b in found])
+        return np.array(rows)
+
+    def fast(maps: np.ndarray, truth: list[np.ndarray]) -> np.ndarray:
+        prepared = prepare_maps(maps, SIZE, "wsoleval")
+        return best_ious(prepared, thresholds, truth, (select,), "wsoleval")[0]
+
+    return slow, fast
+
+
+def sat_case() -> tuple[Callable, Callable]:
+    """Plain and fast boxes [N, 4, 4] at SAT's four thresholds."""
+
+    def slow(maps: np.ndarray, _: list[np.ndarray]) -> np.ndarray:
+        prepared = prepare_maps(maps, SIZE, "sat")
+        return np.stack([np.concatenate(plain.pixel_boxes(m, SAT_THRESHOLDS)) for m in prepared])
+
+    def fast(maps: np.ndarray, _: list[np.ndarray]) -> np.ndarray:
+        return component_boxes(prepare_maps(maps, SIZE, "sat"), SAT_THRESHOLDS)
+
+    return slow, fast
+
+
+def seconds(work: Callable, *arguments: object) -> tuple[float, np.ndarray]:
+    start = time.perf_counter()
+    result = work(*arguments)
+    return time.perf_counter() - start, result
+
+
+def compare(slow: Callable, fast: Callable, maps: int, repeats: int) -> dict[str, float]:
+    """Milliseconds a map of both (median of the repeats), and their ratio.
+
+    The fast one is timed on ten times as many maps, as it needs many to show its pace.
+    """
+    few, few_boxes = synthetic_maps(maps)
+    many, many_boxes = np.tile(few, (10, 1, 1)), few_boxes * 10
+    times = []
+    for _ in range(repeats):
+        slow_s, expected = seconds(slow, few, few_boxes)
+        fast_s, found = seconds(fast, many, many_boxes)
+        if not (found[:maps] == expected).all():
+            raise SystemExit("the engine and the plain loop differ")
+        times.append((1e3 * slow_s / maps, 1e3 * fast_s / len(many)))
+    slow_ms, fast_ms = np.median(times, axis=0)
+    return {"plain_ms": slow_ms, "fast_ms": fast_ms, "ratio": slow_ms / fast_ms}
+
+
+def everything_at_once(maps: int) -> float:
+    """Milliseconds a map: both modes, 1000 thresholds, three overlaps, PxAP histogram."""
+    few, boxes = synthetic_maps(maps)
+    many, masks = np.tile(few, (10, 1, 1)), np.zeros((10 * maps, SIZE, SIZE), bool)
+    masks[:, 60:150, 60:150] = True
+    box, mask = BoxLocalization("wsoleval", image_size=SIZE), MaskLocalization(image_size=SIZE)
+    start = time.perf_counter()
+    for i in range(0, len(many), 100):
+        part = slice(i, i + 100)
+        box.update(many[part], (boxes * 10)[part])
+        mask.update(many[part], masks[part])
+    box.compute(), mask.compute()
+    return 1e3 * (time.perf_counter() - start) / len(many)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--maps", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    warm_up()
+    result = provenance() | {"maps": options.maps, "repeats": options.repeats}
+    result["warm_up_s"] = round(time.perf_counter() - start, 2)
+    cases = {
+        "contours, 1000 thresholds, largest": contour_case(0.001, every=False),
+        "contours, 1000 thresholds, all": contour_case(0.001, every=True),
+        "contours, 100 thresholds, largest": contour_case(0.01, every=False),
+        "contours, 100 thresholds, all": contour_case(0.01, every=True),
+        "SAT, 4 thresholds": sat_case(),
+    }
+    result["cases"] = {}
+    for name, (slow, fast) in cases.items():
+        row = compare(slow, fast, options.maps, options.repeats)
+        result["cases"][name] = row
+        print(f"{name:36} {row['plain_ms']:8.2f} ms {row['fast_ms']:6.2f} ms {row['ratio']:6.1f}x")
+    result["everything_ms"] = everything_at_once(options.maps)
+    print(f"everything at once: {result['everything_ms']:.2f} ms a map")
+    target = ROOT / "benchmarks" / "results" / "boxes.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
