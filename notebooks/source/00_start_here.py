@@ -61,7 +61,7 @@ drawings = [birds.drawing(index) for index in range(8)]
 names = [SPECIES[drawing.label].name for drawing in drawings]
 images = [drawing.image for drawing in drawings]
 titles = [name.replace(" ", "\n", 1) for name in names]
-show(image_sheet(images, titles=titles), alt=f"Sheet of eight birds: {", ".join(names)}.")
+show(image_sheet(images, titles=titles), alt="Sheet of eight birds: " + ", ".join(names))
 
 # %% [markdown]
 # **Predict, then run:** which part of these birds would *you* look at to tell the species? Now one
