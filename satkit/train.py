@@ -215,6 +215,7 @@ class _Loop:
             batch_sampler=list(self._batch_indices()),
             num_workers=self.settings.workers,
             collate_fn=data.collate,
+            generator=torch.Generator(),  # else it draws from the model's, and resuming shifts it
         )
         return self.accelerator.prepare(loader)
 
