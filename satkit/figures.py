@@ -208,7 +208,8 @@ def map_sheet(
             _draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
         if numbers:
             _write_numbers(axis, values, 0.5, "{:.2f}")
-        said.append(f"{name} (values {values.min():.2f} to {values.max():.2f})")
+        one_line = name.replace("\n", " ")
+        said.append(f"{one_line} (values {values.min():.2f} to {values.max():.2f})")
     figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
     return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
 
@@ -396,12 +397,13 @@ def push_arrows(values: Array, pushes: Mapping[str, Array]) -> Illustration:
     said = []
     for row, (name, given) in enumerate(pushes.items()):
         push = _numpy(given)
-        length = 0.8 * np.diff(x).min() * push / max(np.abs(push).max(), 1e-12)
+        longest = max(np.abs(push).max(), 1e-12)
+        length = 0.8 * np.diff(x).min() * push / longest
         axis.quiver(x, np.full(len(x), row), length, 0 * x, color=COLORS[row], angles="xy",
                     scale_units="xy", scale=1, width=0.005, minlength=0.5)  # fmt: skip
-        up, down = x[push > 1e-6], x[push < -1e-6]
+        up, down = x[push > 0.02 * longest], x[push < -0.02 * longest]  # what can be seen
         said.append(f"{name} pushes {_span('up', up)} and {_span('down', down)}")
-    axis.set(xlim=(-0.06, 1.06), ylim=(len(pushes) - 0.5, -0.5))
+    axis.set(xlim=(-0.12, 1.12), ylim=(len(pushes) - 0.5, -0.5))
     axis.set_yticks(range(len(pushes)), list(pushes))
     return Illustration(figure, f"Arrows of descent. {'; '.join(said)}.")
 

@@ -45,6 +45,8 @@ from satkit.data.aviary import SPECIES, Aviary
 
 SIDE = 96  # pixels
 aviary = Aviary("test", size=SIDE, seed=settings.seed)
+if settings.images < 16:
+    raise ValueError(f"images is {settings.images}; this lesson needs at least 16 birds")
 drawings = [aviary.drawing(i) for i in range(settings.images)]
 boxes = [drawing.boxes for drawing in drawings]  # each [n, 4]: x0, y0, x1, y1
 
