@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from satkit import __main__ as cli
 from satkit import doctor, notebooks, results
@@ -49,7 +50,7 @@ def test_help_of_train_lists_every_setting(call):
         (["data", "cub", "--root", "/nowhere"], "/nowhere"),
         (["run", "05", "--all"], "name some notebooks, or give --all"),
         (["run", "0_start"], "no notebook '0_start'"),
-        (["run", "--all", "-p", "epohcs", "3"], "Did you mean 'epochs'"),
+        (["run", "00", "-p", "sead", "3"], "Did you mean 'seed'"),
         (["run", "--al"], "--al"),
     ],
 )
@@ -94,7 +95,7 @@ def test_run_passes_names_profile_and_parameters_on(call, monkeypatch):
     ]
 
 
-def test_train_then_evaluate(call, tmp_path):
+def test_train_then_evaluate_and_predict(call, tmp_path):
     small = ["-p", "runs_dir", str(tmp_path), "-p", "pretrained", "False"]
     code, out, _ = call("train", "--profile", "smoke", *small, "-p", "train_images", "8")
     assert code == 0
@@ -105,6 +106,14 @@ def test_train_then_evaluate(call, tmp_path):
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["gt_known"] == numbers["gt_known"]
     assert again["threshold"] == numbers["threshold"]
+    Image.new("RGB", (80, 60), "green").save(tmp_path / "green.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    files = [str(tmp_path / name) for name in ("green.png", "broken.jpg")]
+    code, out, err = call("predict", *files, "--checkpoint", folder, "--out", str(tmp_path / "p"))
+    assert code == 1
+    assert out.splitlines()[-1].startswith("1 photographs; ")
+    assert f"skipped {files[1]}" in err
+    assert "green.png" in (tmp_path / "p" / "boxes.csv").read_text()
     code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
     assert code == 2 and "Did you mean 'epochs'" in err
 

@@ -72,7 +72,7 @@ def test_version_is_the_same_everywhere():
 def test_citation_names_the_paper():
     paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
     assert "Spatial-Aware Token" in paper["title"]
-    assert [author["family-names"] for author in paper["authors"]][0] == "Wu"
+    assert paper["authors"][0]["family-names"] == "Wu"
 
 
 def test_make_help_has_a_line_for_every_target():
