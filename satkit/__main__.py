@@ -18,7 +18,6 @@ from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
 from satkit.evaluate import evaluate as evaluate_model
 from satkit.predict import predict
-from satkit.predict import predict as predict_photographs
 from satkit.settings import TrainSettings
 from satkit.train import load_datasets
 from satkit.train import train as train_model
@@ -215,21 +214,6 @@ def predict_command(
     for reason in found.unreadable.values():
         print(f"skipped: {reason}", file=sys.stderr)
     print(f"{len(found.boxes)} photographs localized: {out}/boxes.csv, boxes.json and overlays/")
-    raise typer.Exit(1 if found.unreadable else 0)
-
-
-@app.command()
-def predict(
-    photographs: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
-    checkpoint: Annotated[str, typer.Option(help="Folder of a finished run.")],
-    out: Annotated[str, typer.Option(help="Where boxes and pictures go.")] = "predictions",
-    threshold: Annotated[float | None, typer.Option(help="On maps, 0-1; else the run's.")] = None,
-) -> None:
-    """Write a box and an overlay picture for each photograph; exit 1 if any was unreadable."""
-    found = predict_photographs(photographs, checkpoint, out, threshold=threshold)
-    print(f"{len(found.boxes)} photographs; boxes.csv, boxes.json and overlays in {out}")
-    for file, reason in found.unreadable.items():
-        print(f"skipped {file}: {reason}", file=sys.stderr)
     raise typer.Exit(1 if found.unreadable else 0)
 
 

@@ -111,8 +111,8 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     files = [str(tmp_path / name) for name in ("green.png", "broken.jpg")]
     code, out, err = call("predict", *files, "--checkpoint", folder, "--out", str(tmp_path / "p"))
     assert code == 1
-    assert out.splitlines()[-1].startswith("1 photographs; ")
-    assert f"skipped {files[1]}" in err
+    assert out.splitlines()[-1].startswith("1 photographs localized: ")
+    assert "skipped: " in err and "broken.jpg" in err
     assert "green.png" in (tmp_path / "p" / "boxes.csv").read_text()
     code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
     assert code == 2 and "Did you mean 'epochs'" in err
