@@ -30,6 +30,7 @@ DIFFICULTIES = ("occlusion", "context", "reflection", "partial", "multiple", "la
 SPLITS = {"train": 1000, "val": 300, "test": 1000, "pretrain": 4000}  # default lengths
 TASKS = ("species", "coarse")
 VARIANTS = ("every_part", "head_only")
+CACHE_BYTES = 256 * 2**20
 
 _BODIES = (  # back, breast, pattern
     ("olive", "golden", "plain"), ("brown", "buff", "streaked"), ("grey", "white", "barred"),
@@ -303,6 +304,8 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         transform: called as `transform(image, boxes, masks, rng)`; None gives the image as float
             [3, H, W] in 0..1, with boxes and masks as drawn.
         difficulties: name in `DIFFICULTIES` -> probability in 0..1.
+        cache: keep drawings in memory after they were drawn (60 kB each at 110 px), up to
+            `CACHE_BYTES` in each process.
 
     Raises:
         ValueError: an unknown name, or a value out of range.
@@ -319,6 +322,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         transform: Callable[..., dict[str, Any]] | None = None,
         difficulties: Mapping[str, float] | None = None,
         drawing_seed: int = 0,
+        cache: bool = True,
     ) -> None:
         _choose("Split", split, tuple(SPLITS))
         _choose("Task", task, TASKS)
@@ -336,6 +340,8 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         self.size, self.transform = size, transform
         self.seed, self.drawing_seed, self.epoch = seed, drawing_seed, 0
         self.difficulties = check_difficulties(difficulties)
+        self.cache = cache
+        self._kept: dict[int, Drawing] = {}
         self.classes = [species.name for species in SPECIES]
         if task == "coarse":
             self.classes = [f"{k}={v}" for k, vs in COARSE_ATTRIBUTES.items() for v in vs]
@@ -360,9 +366,17 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def drawing(self, index: int) -> Drawing:
-        """The drawing at `index` with all its truth, before any transform."""
+        """The drawing at `index` with all its truth, before any transform; do not write to it."""
         if not 0 <= index < self.length:
             raise IndexError(f"index is {index}; expected 0..{self.length - 1}.")
+        if index in self._kept:
+            return self._kept[index]
+        drawing = self._draw(index)
+        if self.cache and (len(self._kept) + 1) * 5 * self.size**2 <= CACHE_BYTES:
+            self._kept[index] = drawing
+        return drawing
+
+    def _draw(self, index: int) -> Drawing:
         seed = [self.drawing_seed, list(SPLITS).index(self.split), index]
         traits = random_traits(stream("coarse", seed)) if self.task == "coarse" else None
         return draw_bird(
@@ -375,7 +389,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         boxes = torch.from_numpy(drawing.boxes).float()
         if self.transform is None:
             image = torch.from_numpy(drawing.image).permute(2, 0, 1).float() / 255
-            mask, parts = torch.from_numpy(drawing.mask), torch.from_numpy(drawing.parts)
+            mask, parts = torch.tensor(drawing.mask), torch.tensor(drawing.parts)
             item: dict[str, Any] = {"image": image, "boxes": boxes, "mask": mask, "parts": parts}
         else:
             rng = np.random.default_rng([self.seed, self.epoch, index])

@@ -312,6 +312,14 @@ def test_item_with_transform_depends_on_the_epoch_only_through_the_transform() -
     assert torch.equal(views[0]["mask"], views[0]["parts"] > 0)
 
 
+def test_cache_keeps_drawings_and_nothing_else() -> None:
+    kept, drawn = Aviary("train", size=64), Aviary("train", size=64, cache=False)
+    assert kept.drawing(4) is kept.drawing(4)
+    assert drawn.drawing(4) is not drawn.drawing(4)
+    kept[4]["mask"].zero_()
+    assert digest(kept.drawing(4)) == digest(drawn.drawing(4))
+
+
 def test_default_lengths() -> None:
     assert {split: len(Aviary(split)) for split in SPLITS} == SPLITS
     assert len(Aviary("pretrain", length=123_456)) == 123_456
