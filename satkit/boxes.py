@@ -21,11 +21,11 @@ in a union–find forest together with their box and size:
 A box that stays the same over a range of thresholds is one *bar* (box, from, to), so that all
 boxes at all thresholds are a short list.
 
-**OpenCV's contours.** Two protocols use ``findContours`` and take as size the *polygon area* through
-the centres of the border pixels, and contours of holes count as boxes too. A polygon's area is a
-sum over 2x2 cells of pixels: 1 for four set pixels, 1/2 for three. It includes holes, so the
-largest contour is found on the map with its holes filled. Holes come from the same
-sweep run upwards: what is *below* the threshold, is 4-connected, and does not reach the image
+**OpenCV's contours.** Two protocols use ``findContours`` and take as size the *polygon area*
+through the centres of the border pixels, and contours of holes count as boxes too. A polygon's
+area is a sum over 2x2 cells of pixels: 1 for four set pixels, 1/2 for three. It includes holes, so
+the largest contour is found on the map with its holes filled. Holes come from the same sweep run
+upwards: what is *below* the threshold, is 4-connected, and does not reach the image
 border. The level at which a hole opens to the border is also the level to which it is filled.
 
 Source of the conventions: the authors' SAT evaluator, TS-CAM's ``get_bboxes``, and
@@ -356,7 +356,8 @@ def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
             raise ValueError(f"maps[{i}] holds NaN or infinity; expected finite values")
         if unit_range and (low < 0 or high > 1):
             raise ValueError(
-                f"maps[{i}] has values from {low:g} to {high:g}; expected 0–1: use prepare_maps first"
+                f"maps[{i}] has values from {low:g} to {high:g}; expected 0–1: "
+                "use prepare_maps first"
             )
     return values
 
@@ -391,7 +392,7 @@ def _extra_pixel(convention: str) -> float:
 
 
 def _in_parallel(work: Callable[[slice], None], count: int) -> None:
-    """Run ``work`` on slices of ``range(count)`` in threads (OpenCV and the engine free the GIL)."""
+    """Run ``work`` on slices of ``range(count)`` in threads (OpenCV and numba free the GIL)."""
     workers = min(len(os.sched_getaffinity(0)), count // 4)
     if workers <= 1:
         work(slice(0, count))
@@ -446,7 +447,7 @@ def _alive(bars: np.ndarray, row: int, table: np.ndarray) -> np.ndarray:
 # The engine, compiled. Pixels are numbered row by row in the map with a border of one pixel around
 # it, so that every pixel has eight neighbours; `stride` is the width with that border.
 #
-# A key is a pixel's level in the high half and a finer height in the low half, and -1 on the border.
+# A key is a pixel's level in the high half and a finer height in the low half; -1 on the border.
 # Finer heights break ties within a level, so that nearly every pixel has a higher neighbour.
 # ---------------------------------------------------------------------------------------------
 
@@ -491,7 +492,8 @@ def _trace(keys, height, width, count, contours, want_all):  # type: ignore[no-u
 
     Args:
         keys: Int32 [(H + 2) * (W + 2)], levels 0 … count.
-        height, width: H, W.
+        height: H.
+        width: W.
         count: K, number of levels that a pixel can exceed.
         contours: See `Protocol`.
         want_all: Whether to record bars.

@@ -46,7 +46,7 @@ class BoxLocalization(Metric):
     `compute` returns these scalars, in percent except ``threshold``:
 
     ``top1_cls``, ``top5_cls``
-        Classification accuracy. NaN, like ``top1_loc`` and ``top5_loc``, where no logits were given.
+        Classification accuracy. NaN without logits, like ``top1_loc`` and ``top5_loc``.
     ``gt_known``
         Images hit at δ = 0.5.
     ``top1_loc``, ``top5_loc``

@@ -122,11 +122,8 @@ def test_results_do_not_depend_on_the_split(protocol):
     whole = BoxLocalization(protocol, image_size=SIZE, keep_ious=True)
     whole.update(maps, boxes, logits, labels)
     parts = [BoxLocalization(protocol, image_size=SIZE, keep_ious=True) for _ in range(2)]
-    whole_mask, mask_parts = (
-        MaskLocalization(image_size=SIZE),
-        [MaskLocalization(image_size=SIZE)] * 1,
-    )
-    mask_parts.append(MaskLocalization(image_size=SIZE))
+    whole_mask = MaskLocalization(image_size=SIZE)
+    mask_parts = [MaskLocalization(image_size=SIZE) for _ in range(2)]
     whole_mask.update(maps, masks, ignore)
     for i, (a, b) in enumerate([(0, 3), (3, 4), (4, 13), (13, 20)]):
         parts[i // 2].update(maps[a:b], boxes[a:b], logits[a:b], labels[a:b])
@@ -152,6 +149,7 @@ def one_process(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one(tmp_path):
     mp.spawn(one_process, (str(tmp_path),), nprocs=2)
     maps, boxes, logits, labels, masks, _ = batch(11)
