@@ -414,6 +414,7 @@ def export(student: Student, path: Path) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 # --- what the features are worth -----------------------------------------------------------------
@@ -505,17 +506,18 @@ CARD = """# Model card: {name}
 
 A small ViT with a convolutional stem ({parameters:,} parameters, {megabytes:.1f} MB as fp16; 96 px
 input, {view}x{view} patch tokens and a class token). `satkit.create_model(..., "{name}",
-pretrained=True)` loads it without a network. Every number here is written from `{name}.json` by
-`data_scripts/train_backbone.py`, which made the weights.
+pretrained=True)` loads it without a network. Every number here is written from `{name}.json`
+by `data_scripts/train_backbone.py`, which made the weights.
 
 ## What it saw
 - {drawings:,} drawings of Aviary (split "pretrain", generator {trained_on}), {views:,} views of
   them ({steps:,} steps of {batch_size}): crops, mirrored, recoloured. **No photographs**: those at
   hand were not ours to learn from, and some of them are test images of the lessons.
-- No labels, no boxes, no masks. Its target were the features of DeiT-Ti ({teacher}: patch tokens of
-  block 9 and of the last block, and the class token), so it inherits what ImageNet taught DeiT-Ti.
+- No labels, no boxes, no masks. Its targets were the features of DeiT-Ti ({teacher}:
+  patch tokens of block 9 and of the last block, and the class token), so it inherits what ImageNet
+  taught DeiT-Ti.
 - {minutes:.0f} minutes of training on a {device} with {cores} cores ({date}, torch {torch},
-  commit {commit}).
+  commit {commit}). {note}
 
 ## What was measured
 On {held_out} drawings that it did not see (generator {measured_on}; masks used for this only):
@@ -536,7 +538,8 @@ On {held_out} drawings that it did not see (generator {measured_on}; masks used 
 ## Limits
 - Made for Aviary at 96 px, so that fine-tuning in the lessons starts from a pretrained backbone.
   It never saw a photograph; for photographs use a backbone pretrained on them.
-- Distilled in {minutes:.0f} minutes; it is a weaker copy of its teacher, as the table says.
+- Distilled in {minutes:.0f} minutes: most of the teacher's variance is unexplained. On drawings, bird
+  and ground matter to it more than the rest of what the teacher knows; do not expect that elsewhere.
 
 ## Licence
 The weights are satkit's (MIT). The teacher is Facebook Research's DeiT-Ti
@@ -572,6 +575,7 @@ def model_card(result: dict[str, Any]) -> str:
         date=made["date"][:10],
         torch=made["torch"],
         commit=made["commit"][:10],
+        note=result["note"],
         variance=scores["variance_explained"],
         student=scores["student"],
         target=scores["teacher"],
@@ -585,6 +589,7 @@ def write_results(
     progress: Progress,
     teacher: str,
     source: str,
+    note: str,
     out: Path,
 ) -> None:
     """Write weights, result file and model card."""
@@ -602,6 +607,7 @@ def write_results(
         "steps": progress.step,
         "views": progress.step * recipe.batch_size,
         "seconds": round(progress.seconds, 1),
+        "note": note,
         "held_out": measure(student, held_out),
     }
     path.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
@@ -628,6 +634,7 @@ def main(
     cache: Annotated[Path, typer.Option(help="Folder for features and checkpoints.")] = Path(
         "build/backbone"
     ),
+    note: Annotated[str, typer.Option(help="What was unusual, for the model card.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for the weights.")] = SHIPPED_WEIGHTS.parent,
 ) -> None:
     """Distil DeiT-Ti into the small backbone on drawings; run again to go on after a break."""
@@ -645,7 +652,7 @@ def main(
     folder = cache / f"run-{run}"
     folder.mkdir(exist_ok=True)
     student, progress = train(recipe, views, held_out, folder)
-    write_results(recipe, student, held_out, progress, sha256, data_key(), out)
+    write_results(recipe, student, held_out, progress, sha256, data_key(), note, out)
 
 
 if __name__ == "__main__":
