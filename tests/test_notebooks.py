@@ -17,7 +17,7 @@ import pytest
 
 from satkit import configure, notebooks
 
-TOY = """
+TOY = """\
 # %% [markdown]
 # # A toy
 #
@@ -48,7 +48,7 @@ print("epochs", settings.train.epochs, "python", sys.executable)
 # ## References
 """
 #: Needs nothing of satkit, so that its kernel starts at once.
-PLAIN = """
+PLAIN = """\
 # %% tags=["parameters"]
 seed = 0  # of everything
 
