@@ -366,6 +366,7 @@ print("\n".join(verdicts) or "nothing to compare with: compare is False")
 # SAT differ most?
 
 # %%
+from satkit.figures import COLORS
 from satkit.lessons import part_coverage
 from satkit.train import limit
 
@@ -390,7 +391,9 @@ if coverage:
 # %%
 if coverage:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
-    shares.T.plot.bar(ax=figure.subplots(), rot=0, ylabel="% of its pixels covered", ylim=(0, 100))
+    axis = shares.T.plot.bar(ax=figure.subplots(), rot=0, ylim=(0, 100), color=COLORS)
+    axis.set(ylabel="% of its pixels covered")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     said = shares.round().astype(int).astype(str).to_dict("index")
     said = "; ".join(f"{n}: " + ", ".join(map(" ".join, r.items())) for n, r in said.items())
     show(figure, f"Percent of each part's pixels that lie above the threshold. {said}.")
