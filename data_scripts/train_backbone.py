@@ -538,8 +538,8 @@ On {held_out} drawings that it did not see (generator {measured_on}; masks used 
 ## Limits
 - Made for Aviary at 96 px, so that fine-tuning in the lessons starts from a pretrained backbone.
   It never saw a photograph; for photographs use a backbone pretrained on them.
-- Distilled in {minutes:.0f} minutes: what its features leave unexplained of the teacher's (first row)
-  is lost. That bird and ground separate well on drawings says nothing about photographs.
+- Distilled in {minutes:.0f} minutes; what its features leave unexplained of the teacher's (first
+  row) is lost. That bird and ground separate well on drawings says nothing about photographs.
 
 ## Licence
 The weights are satkit's (MIT). The teacher is Facebook Research's DeiT-Ti
