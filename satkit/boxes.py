@@ -459,7 +459,7 @@ def _grey_keys(values):  # type: ignore[no-untyped-def]
     """Keys [(H + 2) * (W + 2)] whose level is the 8-bit grey value, and the highest grey value."""
     height, width = values.shape
     keys = np.full((height + 2, width + 2), -1, np.int32)
-    top = 0
+    top = np.int32(0)
     for y in range(height):
         for x in range(width):
             grey = np.int32(values[y, x] * np.float32(255))
