@@ -209,7 +209,7 @@ assert torch.allclose(pushes["L_norm"], 2 * values - 1, atol=1e-6)
 # The area losses push every patch alike, object or not; $\mathcal L_{ba}$ turns round when the
 # batch is too small, $\mathcal L_{area}$ never does. $\mathcal L_{norm}$ pushes away from 0.5,
 # hardest near 0 and 1, and not at all at 0.5. $\mathcal L_w$ pushes only where a patch is undecided,
-# and no more at 0.2. None of them knows *where* the object is: only $\mathcal L_{cls}$ does.
+# and hardly at 0.2. None of them knows *where* the object is: only $\mathcal L_{cls}$ does.
 #
 # </details>
 #
