@@ -47,7 +47,7 @@ test: setup  ## lint, types, unit tests, and every notebook at the smoke profile
 	@$(PY) -m pytest
 
 bench: setup  ## measure the speed of the fast parts against plain ones
-	@for script in benchmarks/*.py; do echo "bench: $$script"; $(PY) "$$script"; done
+	@$(PY) benchmarks/boxes.py
 
 notebooks: setup  ## write notebooks/*.ipynb from notebooks/source/*.py
 	@$(PY) -c 'from satkit.notebooks import pair; pair()'
