@@ -31,6 +31,8 @@ SPLITS = {"train": 1000, "val": 300, "test": 1000, "pretrain": 4000}  # default 
 TASKS = ("species", "coarse")
 VARIANTS = ("every_part", "head_only")
 CACHE_BYTES = 256 * 2**20
+#: What is drawn -> its drawings; all data sets of the same drawings share them.
+_KEPT: dict[str, dict[int, Drawing]] = {}
 
 _BODIES = (  # back, breast, pattern
     ("olive", "golden", "plain"), ("brown", "buff", "streaked"), ("grey", "white", "barred"),
@@ -305,7 +307,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             [3, H, W] in 0..1, with boxes and masks as drawn.
         difficulties: name in `DIFFICULTIES` -> probability in 0..1.
         cache: keep drawings in memory after they were drawn (60 kB each at 110 px), up to
-            `CACHE_BYTES` in each process.
+            `CACHE_BYTES` a kind of drawing; later data sets of the process find them there.
 
     Raises:
         ValueError: an unknown name, or a value out of range.
@@ -340,12 +342,12 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         self.size, self.transform = size, transform
         self.seed, self.drawing_seed, self.epoch = seed, drawing_seed, 0
         self.difficulties = check_difficulties(difficulties)
-        self.cache = cache
-        self._kept: dict[int, Drawing] = {}
         self.classes = [species.name for species in SPECIES]
         if task == "coarse":
             self.classes = [f"{k}={v}" for k, vs in COARSE_ATTRIBUTES.items() for v in vs]
         self.num_classes = len(self.classes)
+        self.cache = cache
+        self._kept = _KEPT.setdefault(self._what(), {})
 
     def __len__(self) -> int:
         return self.length
@@ -361,9 +363,12 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
 
     def fingerprint(self) -> str:
         """Short hash of what is drawn."""
-        content = (self.split, self.task, self.variant, self.size, self.length, self.drawing_seed)
-        text = repr((*content, sorted(self.difficulties.items()), self.classes))
+        text = f"{self._what()} {self.length}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _what(self) -> str:
+        content = (self.split, self.task, self.variant, self.size, self.drawing_seed)
+        return repr((*content, sorted(self.difficulties.items()), self.classes))
 
     def drawing(self, index: int) -> Drawing:
         """The drawing at `index` with all its truth, before any transform; do not write to it."""
