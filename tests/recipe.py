@@ -19,7 +19,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 def draw_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> tuple[dict[str, Tensor], str]:
     """Draw weights in the sorted order of their names; also return a hash over them."""
-    random = np.random.RandomState(seed)  # noqa: NPY002 - the fixtures were made with it
+    random = np.random.RandomState(seed)
     digest, weights = hashlib.sha256(), {}
     for name in sorted(shapes):
         normal = random.standard_normal(shapes[name])
@@ -44,7 +44,7 @@ def _scaled(name: str, normal: np.ndarray) -> np.ndarray:
 
 def draw_images(seed: int, batch: int = 4) -> Tensor:
     """Draw smooth noisy images [B, 3, 224, 224]."""
-    random = np.random.RandomState(seed + 1)  # noqa: NPY002 - the fixtures were made with it
+    random = np.random.RandomState(seed + 1)
     coarse = torch.from_numpy(random.standard_normal((batch, 3, 16, 16)))
     smooth = torch.nn.functional.interpolate(coarse, size=(224, 224), mode="bilinear")
     return (smooth + 0.3 * torch.from_numpy(random.standard_normal((batch, 3, 224, 224)))).float()

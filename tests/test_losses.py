@@ -109,7 +109,7 @@ class TestLosses:
         assert loss.item() == pytest.approx(math.log(4 / 3))
 
     def test_labels_outside_the_classes(self):
-        with pytest.raises(ValueError, match="labels run from 1 to 7.*2 classes"):
+        with pytest.raises(ValueError, match=r"labels run from 1 to 7.*2 classes"):
             losses.classification_loss(torch.zeros(2, 2), torch.tensor([1, 7]))
 
 

@@ -39,6 +39,10 @@ def photographs(tmp_path):
     return folder
 
 
+def where(run, folder) -> list[str]:
+    return ["--checkpoint", str(run.dir), "--out", str(folder / "out")]
+
+
 def test_boxes_and_overlays(run, photographs, tmp_path):
     found = predict([photographs], run.dir, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "boxes.csv")
@@ -57,10 +61,7 @@ def test_boxes_and_overlays(run, photographs, tmp_path):
 
 def test_unreadable_files_are_named_and_skipped(run, photographs, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(
-            ["predict", str(photographs), "--checkpoint", str(run.dir)]
-            + ["--out", str(tmp_path / "out")]
-        )
+        main(["predict", str(photographs), *where(run, tmp_path)])
     assert stop.value.code == 1
     errors = capsys.readouterr().err
     assert "cut.jpg" in errors and "empty.png" in errors
@@ -69,10 +70,7 @@ def test_unreadable_files_are_named_and_skipped(run, photographs, tmp_path, caps
 
 def test_exit_code_0_where_all_are_readable(run, photographs, tmp_path):
     with pytest.raises(SystemExit) as stop:
-        main(
-            ["predict", str(photographs / "grey.png"), "--checkpoint", str(run.dir)]
-            + ["--out", str(tmp_path / "out")]
-        )
+        main(["predict", str(photographs / "grey.png"), *where(run, tmp_path)])
     assert stop.value.code == 0
 
 
