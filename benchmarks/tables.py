@@ -4,8 +4,9 @@
     python benchmarks/tables.py butterflies --data-root FOLDER --checkpoint WEIGHTS
 
 Every run is a run of satkit (settings, provenance, predictions under ``runs/tables``); a finished
-one is not done again. ``results/table_<dataset>.csv`` gets a row for each run, and
-``results/table_<dataset>_summary.csv`` the mean and standard deviation over seeds.
+one is not done again. ``results/table_<dataset>.csv`` gets a row for each run, which replaces an
+earlier row of the same method and seed. README.md and docs/results.md show what these files hold;
+``python benchmarks/tables.py --show`` writes them anew.
 """
 
 from __future__ import annotations
@@ -31,10 +32,35 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 METRICS = [
     "top1_cls", "top1_loc", "top5_loc", "gt_known", "max_box_acc@0.3", "max_box_acc@0.5",
-    "max_box_acc@0.7", "max_box_acc_v2", "pxap", "piou", "full_image@0.5", "threshold",
+    "max_box_acc@0.7", "max_box_acc_v2", "pxap", "piou", "full_image@0.3", "full_image@0.5",
+    "full_image@0.7", "threshold",
     "gt_known_test_threshold", "train_seconds", "train_images_per_second",
 ]  # fmt: skip
 PROVENANCE = ["run", "commit", "dirty", "date", "device", "data"]
+
+
+SHOWN = {
+    "top1_cls": "Top-1 Cls",
+    "top1_loc": "Top-1 Loc",
+    "gt_known": "GT-known Loc",
+    "max_box_acc@0.3": "δ = 0.3",
+    "max_box_acc@0.7": "δ = 0.7",
+    "pxap": "PxAP",
+    "piou": "pIoU",
+}
+FULL_IMAGE = {
+    "gt_known": "full_image@0.5",
+    "max_box_acc@0.3": "full_image@0.3",
+    "max_box_acc@0.7": "full_image@0.7",
+}
+TITLES = {
+    "aviary": "Aviary, 1,000 training and 1,000 test drawings, the shipped backbone",
+    "butterflies": "Leeds Butterfly photographs, 551 training and 281 test, DeiT-Ti",
+    "birds": "CUB-200-2011, 418 of its training and 414 of its test photographs, DeiT-Ti",
+    "tiny_imagenet": "Tiny-ImageNet, 100 classes, a part of its photographs, DeiT-Ti",
+}
+PAGES = ("README.md", "docs/results.md")
+START, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def main(
@@ -42,41 +68,93 @@ def main(
     data_root: Annotated[str, typer.Option(help="Folder of the data set.")] = "",
     checkpoint: Annotated[str, typer.Option(help="Weights of the backbone.")] = "",
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
-    rows: Annotated[str, typer.Option(help="Only rows whose name holds this.")] = "",
+    rows: Annotated[str, typer.Option(help="Only these rows, separated by commas.")] = "",
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="Another setting, as NAME=VALUE.")
     ] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of all runs.")] = "runs",
+    show: Annotated[bool, typer.Option("--show", help="Only write the pages.")] = False,
 ) -> None:
-    given: dict[str, Any] = dict(text.split("=", 1) for text in parameter or [])
-    given |= {"dataset": dataset, "data_root": data_root, "checkpoint": checkpoint}
-    table = []
-    for seed in map(int, seeds.split(",")):
-        for name, options in ROWS.items():
-            if rows not in name:
-                continue
-            settings = satkit.TrainSettings.for_profile(
-                "lab", **{**given, **options}, seed=seed, experiment="tables", runs_dir=runs_dir
-            )
-            run = satkit.train(settings)
-            origin = {**run.provenance, "run": run.dir.name}
-            numbers = {k: run.metrics[k] for k in METRICS if k in run.metrics}
-            head = {"row": name, "seed": seed, "selection": settings.selection}
-            table.append({**head, **numbers, **{k: origin[k] for k in PROVENANCE}})
-            print(f"{name}, seed {seed}: GT-known {numbers['gt_known']:.1f}", flush=True)
-    write(pd.DataFrame(table), dataset)
+    if not show:
+        given: dict[str, Any] = dict(text.split("=", 1) for text in parameter or [])
+        given |= {"dataset": dataset, "data_root": data_root, "checkpoint": checkpoint}
+        chosen = [name.strip() for name in rows.split(",")] if rows else list(ROWS)
+        for seed in map(int, seeds.split(",")):
+            for name in chosen:
+                store(train_row(name, seed, {**given, **ROWS[name]}, runs_dir), dataset)
+    write_pages()
 
 
-def write(table: pd.DataFrame, dataset: str) -> None:
+def train_row(name: str, seed: int, given: dict[str, Any], runs_dir: str) -> dict[str, Any]:
+    """Train one row with one seed, or open the finished run."""
+    settings = satkit.TrainSettings.for_profile(
+        "lab", **given, seed=seed, experiment="tables", runs_dir=runs_dir
+    )
+    run = satkit.train(settings)
+    numbers = {k: run.metrics[k] for k in METRICS if k in run.metrics}
+    origin = {**run.provenance, "run": run.dir.name}
+    head = {"row": name, "seed": seed, "selection": settings.selection, "epochs": settings.epochs}
+    print(f"{name}, seed {seed}: GT-known {numbers['gt_known']:.1f}", flush=True)
+    return {**head, **numbers, **{k: origin[k] for k in PROVENANCE}}
+
+
+def store(row: dict[str, Any], dataset: str) -> None:
+    """Put a row into the data set's table."""
     RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / f"table_{dataset}.csv", index=False)
-    numbers = [name for name in METRICS if name in table]
-    groups = table.groupby("row", sort=False)[numbers]
-    spread = groups.std().add_suffix(" std")
-    summary = pd.concat([groups.mean(), spread], axis=1).round(2)
-    summary.insert(0, "seeds", groups.size())
-    summary.to_csv(RESULTS / f"table_{dataset}_summary.csv")
-    print(summary[["seeds", *numbers]].to_string())
+    path = RESULTS / f"table_{dataset}.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["row", "seed"])
+    table = table[(table["row"] != row["row"]) | (table["seed"] != row["seed"])]
+    table = pd.concat([table, pd.DataFrame([row])])
+    order = {name: place for place, name in enumerate(ROWS)}
+    table = table.sort_values(["row", "seed"], key=lambda c: c.map(order) if c.name == "row" else c)
+    table.to_csv(path, index=False)
+
+
+def markdown(dataset: str) -> str:
+    """The data set's table: mean, and ± standard deviation where there are several seeds."""
+    table = pd.read_csv(RESULTS / f"table_{dataset}.csv")
+    columns = {k: v for k, v in SHOWN.items() if k in table}
+    lines = ["| method | seeds | " + " | ".join(columns.values()) + " |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
+    for name, group in table.groupby("row", sort=False):
+        cells = [spread(group[column]) for column in columns]
+        lines.append(f"| {name} | {len(group)} | " + " | ".join(cells) + " |")
+    trivial = [spread(table[FULL_IMAGE[c]][:1]) if c in FULL_IMAGE else "" for c in columns]
+    lines.append("| full-image box | | " + " | ".join(trivial) + " |")
+    return "\n".join([f"**{TITLES.get(dataset, dataset)}**", "", *lines, "", origin(table)])
+
+
+def spread(values: pd.Series) -> str:
+    """Mean ± standard deviation over seeds."""
+    deviation = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{deviation}"
+
+
+def origin(table: pd.DataFrame) -> str:
+    """One sentence on where the numbers come from."""
+
+    def every(column: str) -> str:
+        return ", ".join(sorted({str(value)[:10] for value in table[column]}))
+
+    return (
+        f"Measured: {every('date')}, {every('device')}, commits {every('commit')}, data "
+        f"{every('data')}; threshold chosen on: {every('selection')}; percent."
+    )
+
+
+def results_block() -> str:
+    """All tables, in the order of `TITLES`."""
+    there = [name for name in TITLES if (RESULTS / f"table_{name}.csv").exists()]
+    return "\n\n".join(markdown(name) for name in there) + "\n"
+
+
+def write_pages() -> None:
+    """Put the tables between the marks of the pages that show them."""
+    for page in PAGES:
+        path = RESULTS.parents[1] / page
+        before, _, rest = path.read_text().partition(START)
+        _, _, after = rest.partition(END)
+        path.write_text(before + START + results_block() + END + after)
 
 
 if __name__ == "__main__":

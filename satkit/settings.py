@@ -69,7 +69,7 @@ class TrainSettings(BaseModel):
     eval_images: int = Field(0, ge=0, description="use so many test images; 0: all")
     workers: int = Field(0, ge=0, description="processes that load images")
     # losses
-    target_area: float = Field(0.2, ge=0, le=1, description="λ of the batch area loss (Eq. 7)")
+    target_area: float = Field(0.25, ge=0, le=1, description="λ of the batch area loss (Eq. 7)")
     area_term: Literal["batch_area", "area", "none"] = Field(
         "batch_area", description="area loss (Tables 2, 13)"
     )
@@ -181,15 +181,13 @@ _PHOTOGRAPHS = {
     "backbone": "deit_tiny_patch16_224",
     "image_size": 224,
     "resize_size": 256,
-    "target_area": 0.25,
     "thresholds": FINE_THRESHOLDS,
 }
-_AVIARY = {"thresholds": FINE_THRESHOLDS}
+_AVIARY = {"thresholds": FINE_THRESHOLDS, "epochs": 2, "lr": 3e-4}
 _PAPER = {
     "backbone": "deit_small_patch16_224",
     "image_size": 224,
     "resize_size": 256,
-    "target_area": 0.25,
     "epochs": 30,
     "batch_size": 256,
     "lr": 1e-4,
