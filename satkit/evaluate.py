@@ -19,6 +19,8 @@ from satkit.metrics import BoxLocalization, MaskLocalization
 from satkit.progress import Progress
 
 DELTAS = (0.3, 0.5, 0.7)
+#: Where nothing can choose one, since no image has a box: the official code's for CUB-200
+DEFAULT_THRESHOLD = 0.4
 
 
 @dataclass
@@ -75,7 +77,9 @@ def evaluate(
     Returns:
         Percentages ``top1_cls top5_cls top1_loc top5_loc gt_known max_box_acc_v2
         max_box_acc@{0.3,0.5,0.7}``, the ``threshold`` used, ``pxap piou`` where there are masks,
-        the same three accuracies of the full-image box, and ``images_per_second``.
+        the same three accuracies of the full-image box, ``images``, of which
+        ``images_with_boxes`` count for localization, and ``images_per_second``. Where no image
+        has a box, the numbers that need one are absent.
 
     Raises:
         ValueError: An empty data set, or maps and images that make no sense.
@@ -119,14 +123,16 @@ def collect(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).eval()
     loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=data.collate)
-    masks = MaskLocalization(image_size=int(dataset[0]["image"].shape[-1]))
+    masks, masked = MaskLocalization(image_size=int(dataset[0]["image"].shape[-1])), 0
     parts: list[dict[str, Any]] = []
     start = time.perf_counter()
     for batch in Progress(loader, len(loader), label):
         parts.append(_localize(model, batch, ten_crop, device))
         if "mask" in batch:
             masks.update(parts[-1]["maps"], batch["mask"], batch.get("ignore"))
+            masked += len(batch["mask"])
     seconds = time.perf_counter() - start
+    complete = masked == len(dataset)  # type: ignore[arg-type]
     return Outputs(
         maps=torch.cat([part["maps"] for part in parts]),
         logits=torch.cat([part["logits"] for part in parts]),
@@ -134,7 +140,7 @@ def collect(
         boxes=[box.numpy() for part in parts for box in part["boxes"]],
         paths=[path for part in parts for path in part["path"]],
         image_size=int(batch["image"].shape[-1]),
-        masks={k: float(v) for k, v in masks.compute().items()} if "mask" in batch else {},
+        masks={k: float(v) for k, v in masks.compute().items()} if complete else {},
         images_per_second=len(dataset) / seconds,  # type: ignore[arg-type]
     )
 
@@ -170,17 +176,47 @@ def score(
     Returns:
         Metrics by name.
     """
+    numbers = classification(outputs.logits, outputs.labels)
+    boxed = [index for index, boxes in enumerate(outputs.boxes) if len(boxes)]
+    if boxed:
+        numbers |= _localization(outputs, boxed, protocol, thresholds, threshold)
+    else:
+        numbers["threshold"] = DEFAULT_THRESHOLD if threshold is None else threshold
+    counts = {"images": len(outputs.paths), "images_with_boxes": len(boxed)}
+    speed = {"images_per_second": outputs.images_per_second}
+    return {**numbers, **outputs.masks, **counts, **speed}
+
+
+def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Top-1 and Top-5 accuracy.
+
+    Args:
+        logits: [N, C].
+        labels: int [N].
+
+    Returns:
+        ``top1_cls`` and ``top5_cls``, percent.
+    """
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]  # [N, 5]
+    first, any_of_five = ranked[:, 0].double().mean(), ranked.any(dim=1).double().mean()
+    return {"top1_cls": 100 * float(first), "top5_cls": 100 * float(any_of_five)}
+
+
+def _localization(
+    outputs: Outputs,
+    boxed: list[int],
+    protocol: str,
+    thresholds: Sequence[float] | None,
+    threshold: float | None,
+) -> dict[str, float]:
+    """What needs boxes, over the images that have some."""
     grid = (thresholds or None) if threshold is None else [threshold]
     metric = BoxLocalization(protocol=protocol, thresholds=grid, image_size=outputs.image_size)
-    metric.update(outputs.maps, outputs.boxes, outputs.logits, outputs.labels)
+    boxes = [outputs.boxes[index] for index in boxed]
+    metric.update(outputs.maps[boxed], boxes, outputs.logits[boxed], outputs.labels[boxed])
     values = metric.compute() if threshold is None else metric.at(threshold)
-    return {
-        **{name: float(value) for name, value in values.items()},
-        **outputs.masks,
-        **full_image_box(outputs.boxes, outputs.image_size),
-        "images": len(outputs.paths),
-        "images_per_second": outputs.images_per_second,
-    }
+    numbers = {k: float(v) for k, v in values.items() if not k.endswith("_cls")}
+    return {**numbers, **full_image_box(boxes, outputs.image_size)}
 
 
 def full_image_box(boxes: Sequence[np.ndarray], image_size: int) -> dict[str, float]:

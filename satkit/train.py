@@ -151,7 +151,7 @@ class _Loop:
     def __init__(
         self, settings: TrainSettings, sets: dict[str, Any], run: Run, fingerprint: str
     ) -> None:
-        self.settings, self.sets, self.run, self.fingerprint = settings, sets, run, fingerprint
+        self.settings, self.sets, self.run = settings, sets, run
         torch.manual_seed(settings.seed)
         model: Any = build_model(settings, sets["train"].num_classes)
         if settings.freeze != "a":
@@ -167,7 +167,9 @@ class _Loop:
         self.steps: list[dict[str, float]] = []
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
-        self.best = -math.inf
+        self.best, self.best_epoch, self.threshold = -math.inf, 0, 0.0
+        # taken now, since the source may change while a long run goes on
+        self.origin = provenance(_device_name(self.accelerator.device), fingerprint)
         self._resume()
 
     @property
@@ -279,9 +281,10 @@ class _Loop:
         metrics = score(
             outputs, protocol=self.settings.protocol, thresholds=self.settings.thresholds
         )
-        criterion = metrics["gt_known"] + metrics["top1_loc"]
+        criterion = metrics.get("gt_known", 0.0) + metrics.get("top1_loc", metrics["top1_cls"])
         if criterion > self.best:
-            self.best = criterion
+            self.best, self.best_epoch = criterion, self.epoch
+            self.threshold = metrics["threshold"]
             self._save_model(self.run.dir / "model.safetensors")
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
@@ -300,30 +303,25 @@ class _Loop:
     def _finish(self) -> None:
         """Evaluate the kept model on the test images and write the result."""
         settings, folder = self.settings, self.run.dir
-        split = "val" if settings.selection == "held_out" else "test"
-        rows = pd.DataFrame(self.epochs)
-        chosen = (rows[f"{split}_gt_known"] + rows[f"{split}_top1_loc"]).idxmax()
-        threshold = float(rows.loc[chosen, f"{split}_threshold"])
         model = self.accelerator.unwrap_model(self.model)
         model.load_state_dict(read_weights(folder / "model.safetensors"))
         outputs = self._collect("test")
-        metrics = score(outputs, protocol=settings.protocol, threshold=threshold)
+        metrics = score(outputs, protocol=settings.protocol, threshold=self.threshold)
         at_best = score(outputs, protocol=settings.protocol, thresholds=settings.thresholds)
-        write_atomically(folder / "log.csv", rows.to_csv(index=False))
+        write_atomically(folder / "log.csv", pd.DataFrame(self.epochs).to_csv(index=False))
         write_atomically(folder / "steps.csv", pd.DataFrame(self.steps).to_csv(index=False))
-        table = predictions(outputs, protocol=settings.protocol, threshold=threshold)
+        table = predictions(outputs, protocol=settings.protocol, threshold=self.threshold)
         write_atomically(folder / "predictions.csv", table.to_csv(index=False))
         seen = len(self.sets["train"]) * settings.epochs
-        origin = provenance(_device_name(self.accelerator.device), self.fingerprint)
         write_json(
             folder / "provenance.json",
-            {**origin, "classes": self.sets["train"].classes, "train_seconds": self.seconds,
+            {**self.origin, "classes": self.sets["train"].classes, "train_seconds": self.seconds,
              "train_images_per_second": seen / self.seconds},
         )  # fmt: skip
         extra = {
             "selection": settings.selection,
-            "epoch": int(chosen) + 1,
-            "gt_known_test_threshold": at_best["gt_known"],
+            "epoch": self.best_epoch + 1,
+            "gt_known_test_threshold": at_best.get("gt_known"),
             "test_threshold": at_best["threshold"],
             "train_seconds": self.seconds,
             "train_images_per_second": seen / self.seconds,
@@ -348,7 +346,8 @@ class _Loop:
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all(),
-            "at": [self.epoch, self.step, self.seconds, self.best],
+            "at": [self.epoch, self.step, self.seconds],
+            "best": [self.best, self.best_epoch, self.threshold],
             "steps": self.steps,
             "epochs": self.epochs,
         }
@@ -365,7 +364,8 @@ class _Loop:
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-        self.epoch, self.step, self.seconds, self.best = state["at"]
+        self.epoch, self.step, self.seconds = state["at"]
+        self.best, self.best_epoch, self.threshold = state["best"]
         self.steps, self.epochs = state["steps"], state["epochs"]
         print(f"resuming at epoch {self.epoch + 1}, batch {self.step + 1}")
 

@@ -1,18 +1,22 @@
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import satkit
 from satkit import results
 from satkit import train as train_function
+from satkit.data.aviary import Aviary
 from satkit.settings import TrainSettings
 
 module = sys.modules["satkit.train"]
@@ -191,6 +195,43 @@ class TestOptions:
         settings = tiny_settings(tmp_path, shots=1, train_images=0)
         labels = module.load_datasets(settings)["train"].labels
         assert sorted(labels) == list(range(20))
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A user's folder: two classes of drawings, no boxes."""
+    root = tmp_path_factory.mktemp("photographs")
+    drawings = Aviary("train", size=120)
+    for index in range(24):
+        if index % 20 < 2:
+            continue
+        folder = root / ("even" if index % 2 == 0 else "odd")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(drawings.drawing(index).image).save(folder / f"{index:02d}.png")
+    return root
+
+
+class TestFolder:
+    given: ClassVar = {"dataset": "folder", "train_images": 0, "eval_images": 0, "epochs": 1}
+
+    def test_without_boxes_there_is_no_localization_score(self, photographs, tmp_path):
+        run = satkit.train(tiny_settings(tmp_path, data_root=str(photographs), **self.given))
+        assert {"top1_cls", "top5_cls", "threshold"} <= set(run.metrics)
+        assert not {"gt_known", "top1_loc", "pxap", "full_image@0.5"} & set(run.metrics)
+        assert run.metrics["images_with_boxes"] == 0
+        assert run.metrics["threshold"] == 0.4
+
+    def test_images_without_boxes_do_not_count_for_localization(self, photographs, tmp_path):
+        root = tmp_path / "boxed"
+        shutil.copytree(photographs, root)
+        odd = sorted(path.relative_to(root) for path in (root / "odd").iterdir())
+        lines = [f"{path},10,10,100,100" for path in odd]
+        (root / "boxes.csv").write_text("\n".join(["file,x0,y0,x1,y1", *lines]) + "\n")
+        run = satkit.train(tiny_settings(tmp_path, data_root=str(root), **self.given))
+        metrics = run.metrics
+        assert 0 < metrics["images_with_boxes"] < metrics["images"]
+        hits = metrics["gt_known"] / 100 * metrics["images_with_boxes"]
+        assert hits == pytest.approx(round(hits))
 
 
 class TestFailures:
