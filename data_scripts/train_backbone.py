@@ -511,8 +511,7 @@ by `data_scripts/train_backbone.py`, which made the weights.
 
 ## What it saw
 - {drawings:,} drawings of Aviary (split "pretrain", generator {trained_on}), {views:,} views of
-  them ({steps:,} steps of {batch_size}): crops, mirrored, recoloured. **No photographs**: those at
-  hand were not ours to learn from, and some of them are test images of the lessons.
+  them ({steps:,} steps of {batch_size}): crops, mirrored, recoloured. **No photographs.**
 - No labels, no boxes, no masks. Its targets were the features of DeiT-Ti ({teacher}:
   patch tokens of block 9 and of the last block, and the class token), so it inherits what ImageNet
   taught DeiT-Ti.
