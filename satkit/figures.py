@@ -160,7 +160,7 @@ def localization_grid(
         The grid; the IoU with the nearest true box stands under each column.
     """
     count, boxes = len(images), _numpy(predicted)
-    scores = [float(iou(boxes[i][None], true[i]).max()) for i in range(count)]
+    scores = [float(iou(boxes[i][None], true[i]).max(initial=0.0)) for i in range(count)]
     figure, axes = _pictures(3, count)
     for i, image in enumerate(images):
         pixels = picture(image)
