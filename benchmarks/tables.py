@@ -45,8 +45,11 @@ SHOWN = {
     "gt_known": "GT-known Loc",
     "max_box_acc@0.3": "δ = 0.3",
     "max_box_acc@0.7": "δ = 0.7",
+    "max_box_acc_v2": "mean of δ",
     "pxap": "PxAP",
     "piou": "pIoU",
+    "train_seconds": "training, s",
+    "train_images_per_second": "images/s",
 }
 FULL_IMAGE = {
     "gt_known": "full_image@0.5",
