@@ -71,11 +71,13 @@ for split, images_of in sets.items():
     print(f"{split:<5} {len(images_of):>6} images of {images_of.num_classes} classes")
 
 # %%
+import numpy as np
+
 from satkit.data import denormalize
 from satkit.figures import image_sheet, show
 
-spread = [i * len(sets["train"]) // 8 for i in range(8)]  # eight, all over the training images
-items = [sets["train"][i] for i in spread]
+drawn = np.random.default_rng(settings.seed).choice(len(sets["train"]), 8, replace=False)
+items = [sets["train"][int(i)] for i in drawn]
 names = [sets["train"].classes[item["label"]] for item in items]
 show(
     image_sheet([denormalize(item["image"]) for item in items]),
@@ -170,8 +172,6 @@ def show_grid(indices):
 
 
 # %%
-import numpy as np
-
 show_grid(np.linspace(0, len(maps) - 1, 6).round().astype(int))
 
 # %% [markdown]
