@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from satkit.boxes import prepare_maps
@@ -20,11 +19,11 @@ PICTURE = Path(__file__).parent / "_static" / "sat_on_aviary.png"
 
 def main(
     run: Annotated[str, typer.Argument(help="Folder of a run on Aviary.")],
-    count: Annotated[int, typer.Option(help="How many test drawings, evenly spread.")] = 6,
+    count: Annotated[int, typer.Option(help="How many test drawings, from the first on.")] = 6,
 ) -> None:
     opened = open_run(run)
     test = load_datasets(opened.settings)["test"]
-    indices = np.linspace(0, len(test) - 1, count).round().astype(int).tolist()
+    indices = list(range(count))
     outputs = collect(opened.model(), Selection(test, indices))
     maps = prepare_maps(outputs.maps, outputs.image_size, opened.settings.protocol)
     boxes = opened.predictions.loc[indices, ["x0", "y0", "x1", "y1"]].to_numpy()
