@@ -347,7 +347,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             self.classes = [f"{k}={v}" for k, vs in COARSE_ATTRIBUTES.items() for v in vs]
         self.num_classes = len(self.classes)
         self.cache = cache
-        self._kept = _KEPT.setdefault(self._what(), {})
+        self._kept = _KEPT.setdefault(self._what(), {}) if cache else {}
 
     def __len__(self) -> int:
         return self.length

@@ -315,6 +315,8 @@ def test_item_with_transform_depends_on_the_epoch_only_through_the_transform() -
 def test_cache_keeps_drawings_and_nothing_else() -> None:
     kept, drawn = Aviary("train", size=64), Aviary("train", size=64, cache=False)
     assert kept.drawing(4) is kept.drawing(4)
+    assert kept.drawing(4) is Aviary("train", size=64, length=10).drawing(4)
+    assert kept.drawing(4) is not Aviary("train", size=64, drawing_seed=1).drawing(4)
     assert drawn.drawing(4) is not drawn.drawing(4)
     kept[4]["mask"].zero_()
     assert digest(kept.drawing(4)) == digest(drawn.drawing(4))
