@@ -45,7 +45,10 @@ def test_help_of_train_lists_every_setting(call):
         (["train", "-p", "thresholds", "0.5 1.5"], "thresholds must lie in 0-1"),
         (["train", "--profile", "lap"], "profile is 'lap'"),
         (["evaluate", "/nowhere/run"], "'/nowhere/run' is no run"),
-        (["predict", "/nowhere.jpg", "--checkpoint", "/nowhere/run"], "/nowhere"),
+        (
+            ["predict", "/nowhere.jpg", "--checkpoint", "/nowhere/run", "--out", "out"],
+            "'/nowhere/run' is no run",
+        ),
         (["data", "cubs"], "Did you mean 'cub'"),
         (["data", "cub", "--root", "/nowhere"], "/nowhere"),
         (["run", "05", "--all"], "name some notebooks, or give --all"),

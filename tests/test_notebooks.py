@@ -220,7 +220,9 @@ def test_interrupted_run_leaves_nothing_that_looks_whole(tmp_path):
     code = f"import os, time\n\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     folder = write(tmp_path, **{"00_slow": PLAIN.format(code=code + "time.sleep(600)")})
     script = (
-        "import pathlib, sys; from satkit import notebooks; "
+        "import pathlib, signal, sys; from satkit import notebooks; "
+        # a job in the background is born deaf to Ctrl-C; this one shall hear it
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "notebooks.run(None, source_dir=pathlib.Path(sys.argv[1]))"
     )
     process = subprocess.Popen(

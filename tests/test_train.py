@@ -186,7 +186,7 @@ class TestOptions:
         assert not torch.equal(start.head.weight, trained.head.weight)
 
     def test_cosine_schedule_ends_near_the_minimum(self, tmp_path):
-        run = satkit.train(tiny_settings(tmp_path, schedule="cosine"))
+        run = satkit.train(tiny_settings(tmp_path, schedule="cosine", lr=1e-4))
         rates = run.steps["lr"].to_numpy()
         assert rates[0] == pytest.approx(1e-4) and (np.diff(rates) < 0).all()
         assert rates[-1] < 1e-5
