@@ -15,10 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from satkit import data
 from satkit.boxes import component_boxes, iou, prepare_maps
-from satkit.metrics import BoxLocalization, MaskLocalization
+from satkit.metrics import DELTAS, BoxLocalization, MaskLocalization
 from satkit.progress import Progress
 
-DELTAS = (0.3, 0.5, 0.7)
 #: Where nothing can choose one, since no image has a box: the official code's for CUB-200
 DEFAULT_THRESHOLD = 0.4
 

@@ -196,8 +196,12 @@ _PAPER = {
     "ten_crop": True,
     "workers": 8,
 }
-_PAPER_IMAGENET = {"target_area": 0.35, "epochs": 5, "batch_size": 512, "lr": 1.5e-5} | {
-    "evaluate_from": 0
+_PAPER_IMAGENET = {
+    "target_area": 0.35,
+    "epochs": 5,
+    "batch_size": 512,
+    "lr": 1.5e-5,
+    "evaluate_from": 0,
 }
 _SMOKE = {"epochs": 1, "batch_size": 8, "train_images": 24, "eval_images": 16}
 #: λ where the laptop's data sets need another one, epochs where they are small
