@@ -45,6 +45,7 @@ import torch
 from numba import njit
 
 from satkit._cv2 import cv2
+from satkit.choices import check_choice
 
 Array = np.ndarray | torch.Tensor
 Result = TypeVar("Result")
@@ -274,8 +275,7 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         ValueError: Unknown name.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f"protocol is {name!r}; expected one of {', '.join(PROTOCOLS)}")
+    check_choice("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 
@@ -375,14 +375,12 @@ def _checked_boxes(boxes: Array, name: str) -> np.ndarray:
 
 def _checked_selects(selects: Sequence[str]) -> Sequence[str]:
     for select in selects:
-        if select not in SELECTIONS:
-            raise ValueError(f"select is {select!r}; expected one of {', '.join(SELECTIONS)}")
+        check_choice("select", select, SELECTIONS)
     return selects
 
 
 def _extra_pixel(convention: str) -> float:
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention is {convention!r}; expected one of {', '.join(CONVENTIONS)}")
+    check_choice("convention", convention, CONVENTIONS)
     return 1.0 if convention == "official" else 0.0
 
 

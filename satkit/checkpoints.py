@@ -68,7 +68,7 @@ def load_official_checkpoint(
     own = ("loc_token", "loc_embed", "head.")
     state = {k if k.startswith(own) else f"backbone.{k}": v for k, v in state.items()}
     vit = backbones.create_backbone(backbone)
-    patch = vit.patch_embed.patch_size[0]
+    patch = vit.patch_embed.img_size[0] // backbones.grid_size(vit)[0]  # stem included
     side = round((state["backbone.pos_embed"].shape[1] - vit.num_prefix_tokens) ** 0.5)
     if side * patch != 224:
         vit = backbones.create_backbone(backbone, image_size=side * patch)

@@ -82,6 +82,25 @@ def part_coverage(
     return dict(zip(PART_NAMES, share.tolist(), strict=True))
 
 
+def require_boxes(dataset: Any, sample: int = 8) -> None:
+    """Stop a lesson that scores boxes where a data set has none.
+
+    Args:
+        dataset: Test images; a few, spread evenly over it, are looked at.
+        sample: How many.
+
+    Raises:
+        ValueError: None of them has a box.
+    """
+    spread = np.linspace(0, len(dataset) - 1, sample).round().astype(int)
+    if not any(len(dataset[int(index)]["boxes"]) for index in spread):
+        raise ValueError(
+            "the test images have no boxes, and this lesson scores boxes: add a boxes.csv "
+            "(`python -m satkit data --help`), or use `python -m satkit train` and `predict`, "
+            "which need none"
+        )
+
+
 def training_speed(settings: TrainSettings, dataset: Any, steps: int = 3) -> float:
     """Images a second of a few training steps, loading included; nothing is learnt.
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.functional import conv2d, cross_entropy
 
+from satkit.choices import check_choice
+
 KERNELS = ("official", "gaussian")
 AREA_TERMS = ("batch_area", "area", "none")
 PIXEL_TERMS = ("normalization", "weighted_entropy", "none")
@@ -35,8 +37,7 @@ def smoothing_kernel(kind: str, size: int = 3, sigma: float = 6.0) -> Tensor:
     Raises:
         ValueError: Unknown kind, an even size, or a sigma that is not positive.
     """
-    if kind not in KERNELS:
-        raise ValueError(f"smoothing kernel is {kind!r}; expected one of {', '.join(KERNELS)}")
+    check_choice("smoothing kernel", kind, KERNELS)
     if size < 1 or size % 2 == 0:
         raise ValueError(f"kernel size is {size}; expected an odd number >= 1")
     if not sigma > 0:
@@ -198,11 +199,8 @@ def total_loss(
     Raises:
         ValueError: Unknown term.
     """
-    if area_term not in AREA_TERMS or pixel_term not in PIXEL_TERMS:
-        raise ValueError(
-            f"loss terms are {area_term!r} and {pixel_term!r}; expected one of "
-            f"{', '.join(AREA_TERMS)} and one of {', '.join(PIXEL_TERMS)}"
-        )
+    check_choice("area_term", area_term, AREA_TERMS)
+    check_choice("pixel_term", pixel_term, PIXEL_TERMS)
     losses = {"cls": classification_loss(logits, labels)}
     if area_term == "batch_area":
         losses["batch_area"] = batch_area_loss(maps, target_area)

@@ -28,6 +28,7 @@ from satkit.boxes import (
     prepare_maps,
     to_numpy,
 )
+from satkit.choices import check_choice
 
 DELTAS = (0.3, 0.5, 0.7)
 DEFAULT_THRESHOLDS = {
@@ -111,10 +112,7 @@ class BoxLocalization(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if protocol not in DEFAULT_THRESHOLDS:
-            raise ValueError(
-                f"protocol is {protocol!r}; expected one of {', '.join(DEFAULT_THRESHOLDS)}"
-            )
+        check_choice("protocol", protocol, DEFAULT_THRESHOLDS)
         if image_size < 1:
             raise ValueError(f"image_size is {image_size}; expected a number of pixels >= 1")
         chosen = DEFAULT_THRESHOLDS[protocol] if thresholds is None else thresholds

@@ -18,6 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from satkit import backbones
+from satkit.choices import check_choice
 
 GATES = ("after_softmax", "before_softmax")
 TOKEN_INITS = ("random", "class_token", "shared")
@@ -67,8 +68,8 @@ class SpatialQueryAttention(backbones.Projections):
         fused: bool = True,
     ) -> None:
         super().__init__(attention)
-        _one_of("gate", gate, GATES)
-        _one_of("similarity", similarity, SIMILARITIES)
+        check_choice("gate", gate, GATES)
+        check_choice("similarity", similarity, SIMILARITIES)
         self.query, self.gate, self.similarity, self.fused = query, gate, similarity, fused
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +142,7 @@ class SAT(nn.Module):
         fused: bool = True,
     ) -> None:
         super().__init__()
-        _one_of("token_init", token_init, TOKEN_INITS)
+        check_choice("token_init", token_init, TOKEN_INITS)
         self.backbone, self.num_classes = backbone, num_classes
         self.spatial = spatial_block_indices(len(backbone.blocks), spatial_blocks)
         shared = token_init == "shared"
@@ -240,7 +241,7 @@ def freeze(model: SAT, scheme: str) -> int:
     Raises:
         ValueError: Unknown scheme.
     """
-    _one_of("freeze", scheme, ("a", "b", "c", "d", "e", "e_literal"))
+    check_choice("freeze", scheme, ("a", "b", "c", "d", "e", "e_literal"))
     early = tuple(f"backbone.blocks.{i}." for i in range(min(model.spatial)))
     late = tuple(f"backbone.blocks.{i}." for i in model.spatial)
     prefixes: tuple[str, ...] = {
@@ -256,8 +257,3 @@ def freeze(model: SAT, scheme: str) -> int:
     for parameter in frozen:
         parameter.requires_grad_(False)
     return sum(parameter.numel() for parameter in frozen)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")

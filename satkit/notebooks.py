@@ -9,7 +9,6 @@ notebooks in order. Only `configure` works without the extra `notebooks`.
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -29,6 +28,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from satkit.choices import did_you_mean
 from satkit.data import default_root
 from satkit.settings import Profile, TrainSettings
 
@@ -116,8 +116,7 @@ def reject_unknown(notebook: str, names: Iterable[str], valid: Iterable[str]) ->
     valid = list(valid)
     for name in names:
         if name not in valid:
-            near = difflib.get_close_matches(name, valid, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, valid)
             raise ValueError(
                 f"{notebook} has no parameter {name!r}.{hint} Its parameters: {', '.join(valid)}"
             )
@@ -301,6 +300,20 @@ def parameters_of(notebook: Any) -> dict[str, Value]:
     return _assignments(cells[0].source)
 
 
+def stated_seconds(notebook: Any) -> float:
+    """Read how long a notebook says that it takes: "… 5 minutes to run".
+
+    Args:
+        notebook: a notebook as nbformat reads it.
+
+    Returns:
+        Seconds; 0 if it does not say.
+    """
+    text = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    found = re.search(r"(\d+)\s+(second|minute)s?\s+to\s+run\b", text)
+    return int(found[1]) * {"second": 1.0, "minute": 60.0}[found[2]] if found else 0.0
+
+
 def _read(path: Path) -> Any:
     import nbformat
 
@@ -392,7 +405,8 @@ class Plan:
         parameters: what is injected.
         fingerprint: what the result depends on, by name.
         stale: why it has to run, empty if it is up to date.
-        seconds: how long it took the last time, 0 if unknown.
+        seconds: how long it took the last time, else how long it says that it takes at the lab
+            profile; 0 if unknown.
         cells: number of its code cells.
     """
 
@@ -439,6 +453,7 @@ def plan(names: list[str], asked: Mapping[str, Any], source_dir: Path, out: Path
         }
         item = Plan(name, source_dir / f"{name}.ipynb", out / f"{name}.ipynb", given, fingerprint)
         item.cells = sum(c.cell_type == "code" for c in notebook.cells)
+        item.seconds = stated_seconds(notebook) if settings.profile == "lab" else 0.0
         _compare_with_last(item)
         plans.append(item)
     return plans
@@ -450,7 +465,7 @@ def _compare_with_last(item: Plan) -> None:
         item.stale = "not yet executed"
         return
     last = json.loads(item.output.read_text())["metadata"].get("satkit", {})
-    item.seconds = last.get("seconds", 0.0)
+    item.seconds = last.get("seconds", item.seconds)
     changed = [k for k, v in item.fingerprint.items() if last.get("fingerprint", {}).get(k) != v]
     item.stale = f"changed since: {', '.join(changed)}" if changed else ""
 
@@ -465,8 +480,7 @@ def _select(names: Iterable[str] | None, source_dir: Path) -> list[str]:
         stem = Path(name).stem
         match = [k for k in known if stem in (k, k.split("_")[0])]
         if not match:
-            near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(stem, known)
             raise ValueError(f"no notebook {name!r}.{hint} There are: {', '.join(known)}")
         chosen.update(match)
     return [name for name in known if name in chosen]
@@ -678,6 +692,7 @@ def render(
     for path in notebooks:
         (stage / "notebooks").mkdir(exist_ok=True)
         shutil.copy(path, stage / "notebooks")
+    shutil.copy(PACKAGE / "weights" / "MODEL_CARD.md", stage / "model_card.md")
     command = [sys.executable, "-m", "sphinx", "-q", "-E", "-d", str(fresh / ".doctrees")]
     built = subprocess.run(
         [*command, str(stage), str(fresh)], capture_output=True, text=True, check=False
@@ -773,8 +788,8 @@ def _check_one(name: str, notebook: Any) -> list[str]:
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     headings = "\n".join(re.findall(r"^#+ .*", text, re.MULTILINE)).lower()
     problems += [f"no section {title!r}" for title in SECTIONS if title not in headings]
-    if not re.search(r"\d+ minutes", text):
-        problems.append("does not say how many minutes it takes")
+    if not stated_seconds(notebook):
+        problems.append("does not say how long it takes, as in `5 minutes to run`")
     if re.search(r"!\[\s*\]\(|<img(?![^>]*\balt=\"[^\"]+\")", text):
         problems.append("a picture in the text has no alt text")
     if any(c.get("outputs") for c in notebook.cells):

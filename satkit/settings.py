@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from satkit.backbones import SHIPPED_BACKBONE
+from satkit.choices import did_you_mean
 
 Profile = Literal["smoke", "lab", "paper"]
 DatasetName = Literal[
@@ -101,7 +101,10 @@ class TrainSettings(BaseModel):
         "held_out", description="where epoch and threshold are chosen; the official code: test"
     )
     holdout: float = Field(
-        0.2, gt=0, lt=1, description="share of the training images held out where a set has no val"
+        0.2,
+        gt=0,
+        le=0.5,
+        description="share of the training images held out where a set has no val",
     )
     evaluate_from: int = Field(0, ge=0, description="first epoch that is evaluated; 0: the last")
     ten_crop: bool = Field(False, description="classify by ten crops (Sec. 4.1)")
@@ -150,8 +153,7 @@ class TrainSettings(BaseModel):
         """
         for name in given:
             if name not in cls.model_fields:
-                near = get_close_matches(name, cls.model_fields, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
+                hint = did_you_mean(name, cls.model_fields)
                 raise ValueError(
                     f"there is no setting {name!r}.{hint} Settings: {', '.join(cls.model_fields)}"
                 )

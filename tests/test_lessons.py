@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from satkit import lessons
 from satkit.data import aviary
@@ -58,3 +59,10 @@ def test_record_writes_numbers_with_their_provenance(tmp_path, capsys):
     assert content == written and written["numbers"] == {"a": 1.5}
     assert {"commit", "date", "device", "torch"} <= set(written["provenance"])
     assert written["provenance"]["commit"][:8] in capsys.readouterr().out
+
+
+def test_a_lesson_on_boxes_stops_where_there_are_none():
+    boxed, bare = {"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(0, 4)}
+    lessons.require_boxes([bare, boxed, bare])
+    with pytest.raises(ValueError, match="no boxes, and this lesson scores boxes"):
+        lessons.require_boxes([bare] * 3)

@@ -81,7 +81,7 @@ class TestCreateModel:
         assert list_methods() == ["sat", "cam", "tscam"]
 
     def test_unknown_method(self):
-        with pytest.raises(ValueError, match=r"unknown method 'tscan'.*did you mean 'tscam'"):
+        with pytest.raises(ValueError, match=r"method is 'tscan'; .*Did you mean 'tscam'"):
             create_model("tscan", SMALL)
 
     def test_unknown_option(self):

@@ -23,7 +23,7 @@ TOY = """\
 #
 # ## What you will learn
 #
-# That $x^2$ is a formula. **Time:** 2 minutes.
+# That $x^2$ is a formula. **Time:** 2 minutes to run.
 
 # %% tags=["parameters"]
 profile = "lab"  # which set of values
@@ -314,7 +314,7 @@ def test_check_finds_nothing_wrong_with_a_sound_notebook(tmp_path):
         ('"01_toy"', '"02_toy"', "must be given the name '01_toy'"),
         ("satkit.configure(", "dict(", "does not call configure"),
         ("## References", "", "no section 'references'"),
-        ("2 minutes", "a while", "how many minutes"),
+        ("2 minutes", "a while", "how long it takes"),
         ("# # A toy", "# # A toy\n#\n# ![](bird.png)", "no alt text"),
     ],
 )

@@ -13,8 +13,8 @@
 # - why a model that names birds well may still box them badly, and what SAT does about it;
 # - which notebook to open next.
 #
-# **Before you start:** nothing; no network and no data to fetch. **Time:** 10 minutes to read, some
-# seconds to run. Nothing is trained here.
+# **Before you start:** nothing; no network and no data to fetch. **Time:** 10 minutes to read,
+# 20 seconds to run. Nothing is trained here.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU)

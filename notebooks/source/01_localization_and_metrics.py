@@ -16,7 +16,7 @@
 #   adds to a score that did not deserve it.
 #
 # **Before you start:** [00 · Start here](00_start_here.ipynb); NumPy. **Time:** 45 minutes to work
-# through, under a minute to run.
+# through, 30 seconds to run.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (the lesson as meant) or paper (more images)

@@ -14,7 +14,7 @@
 # - why the gate comes *after* the softmax, and what else could go wrong unnoticed.
 #
 # **Before you start:** you know softmax attention, $\text{softmax}(QK^\top/\sqrt d)\,V$, and have
-# used PyTorch tensors. **Time:** 40 minutes with the questions, 10 seconds to run.
+# used PyTorch tensors. **Time:** 40 minutes with the questions, 30 seconds to run.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper

@@ -17,7 +17,7 @@
 #
 # **Before you start:** [01 · Localization and its metrics](01_localization_and_metrics.ipynb),
 # [03 · Build SQA](03_build_sqa.ipynb); PyTorch's autograd. **Time:** 35 minutes to work through,
-# under a minute to run.
+# 30 seconds to run.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (the lesson as meant) or paper (more images)

@@ -19,8 +19,8 @@
 # - which parts of a bird each method covers.
 #
 # **Before you start:** [01 · Localization and its metrics](01_localization_and_metrics.ipynb); 03
-# and 04 help. **Time:** 30 minutes to read; 5 minutes to train on two cores the first time, seconds
-# after that, since finished runs are kept.
+# and 04 help. **Time:** 30 minutes to read, 6 minutes to run on two cores the first time, one after
+# that, since finished runs are kept.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU)
@@ -64,9 +64,11 @@ settings = satkit.configure(
 # threshold are chosen on *held-out* images unless `selection` says otherwise.
 
 # %%
+from satkit.lessons import require_boxes
 from satkit.train import load_datasets
 
 sets = load_datasets(settings.train)
+require_boxes(sets["test"])
 for split, images_of in sets.items():
     print(f"{split:<5} {len(images_of):>6} images of {images_of.num_classes} classes")
 
@@ -328,7 +330,8 @@ columns = [c for c in [*deltas, "max_box_acc_v2", "piou", "pxap"] if c in frame]
 quality = frame.groupby("method", sort=False)[columns].mean()
 quality.loc["full-image box", deltas] = [run.metrics[f"full_image@{d}"] for d in (0.3, 0.5, 0.7)]
 quality.loc["full-image box", "max_box_acc_v2"] = quality.loc["full-image box", deltas].mean()
-quality.rename(columns={"max_box_acc_v2": "MaxBoxAccV2", "piou": "pIoU", "pxap": "PxAP"}).round(1)
+quality = quality.rename(columns={"max_box_acc_v2": "MaxBoxAccV2", "piou": "pIoU", "pxap": "PxAP"})
+quality.round(1).astype(object).where(quality.notna(), "–")
 
 # %%
 from satkit.figures import iou_histogram

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from satkit.choices import check_choice
 from satkit.data.butterflies import list_butterflies
 from satkit.data.cub import list_birds, list_cub
 from satkit.data.files import Listing, check, default_root
@@ -86,13 +86,13 @@ def load(
         ValueError: unknown name, split or option, or a file that contradicts another.
         FileNotFoundError: the data is not where it was looked for.
     """
-    _check_choice("data set", name, NAMES)
-    _check_choice("split", split, SPLITS)
+    check_choice("data set", name, NAMES)
+    check_choice("split", split, SPLITS)
     if name == "aviary":
         return _load_aviary(split, root, transform, seed, options)
     own = [key for key in inspect.signature(LAYOUTS[name]).parameters if key not in _POSITIONAL]
     for option in options:
-        _check_choice(f"option of {name}", option, sorted({*own, *COMMON}))
+        check_choice(f"option of {name}", option, sorted({*own, *COMMON}))
     folder = Path(root).expanduser() if root is not None else default_root(name)
     holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
     of_layout = {key: value for key, value in options.items() if key in own}
@@ -142,7 +142,7 @@ def _load_aviary(
     fixed = ("self", "split", "transform", "seed")
     own = [key for key in inspect.signature(Aviary).parameters if key not in fixed]
     for option in options:
-        _check_choice("option of aviary", option, sorted({*own, *COMMON}))
+        check_choice("option of aviary", option, sorted({*own, *COMMON}))
     # it has a split "val" of its own, and nothing to decode: the common options say nothing here
     of_aviary = {key: value for key, value in options.items() if key in own}
     transform = transform or Transform(image_size=96, resize_size=110, train=split == "train")
@@ -161,12 +161,3 @@ def _cut(name: str, listing: Listing, split: str, holdout: float, seed: int) -> 
         )
     pairs = zip(listing.records, held_out, strict=True)
     return listing._replace(records=[record for record, out in pairs if out == (split == "val")])
-
-
-def _check_choice(what: str, given: str, choices: Iterable[str]) -> None:
-    choices = list(choices)
-    if given in choices:
-        return
-    close = difflib.get_close_matches(given, choices, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown {what} {given!r}.{hint} Choose one of {', '.join(choices)}.")

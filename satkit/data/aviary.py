@@ -11,7 +11,6 @@ belongs to the head, the legs to the body), so `mask == (parts > 0)`.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image as PILImage
 
+from satkit.choices import check_choice
 from satkit.data.aviary_birds import BEAKS, BUILDS, COLORS, PATTERNS, STRIPES, TAILS, Traits
 from satkit.data.aviary_drawing import STREAMS, compose, stream
 from satkit.data.aviary_scenes import Image, Rng
@@ -149,13 +149,6 @@ class Drawing(NamedTuple):
     difficulties: dict[str, Any]
 
 
-def _choose(what: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        near = difflib.get_close_matches(str(value), valid, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{what} {value!r} is unknown{hint}; choose from: {', '.join(valid)}.")
-
-
 def check_difficulties(difficulties: Mapping[str, float] | None) -> dict[str, float]:
     """Check the probabilities of difficulties, and fill in 0 for the ones not named.
 
@@ -169,7 +162,7 @@ def check_difficulties(difficulties: Mapping[str, float] | None) -> dict[str, fl
         ValueError: unknown name, or a probability outside 0..1.
     """
     for name, value in (difficulties or {}).items():
-        _choose("Difficulty", name, DIFFICULTIES)
+        check_choice("difficulty", name, DIFFICULTIES)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(
                 f"Difficulty {name!r} has probability {value!r}; expected a number from 0 (never) "
@@ -254,7 +247,7 @@ def draw_bird(
         ValueError: `size`, `label`, `variant` or a difficulty out of range.
     """
     chances = check_difficulties(difficulties)
-    _choose("Variant", variant, VARIANTS)
+    check_choice("variant", variant, VARIANTS)
     if size < 32:
         raise ValueError(f"size is {size}; expected at least 32 pixels: raise it.")
     if not 0 <= label < len(SPECIES):
@@ -326,9 +319,9 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         drawing_seed: int = 0,
         cache: bool = True,
     ) -> None:
-        _choose("Split", split, tuple(SPLITS))
-        _choose("Task", task, TASKS)
-        _choose("Variant", variant, VARIANTS)
+        check_choice("split", split, tuple(SPLITS))
+        check_choice("task", task, TASKS)
+        check_choice("variant", variant, VARIANTS)
         if task == "coarse" and variant != VARIANTS[0]:
             raise ValueError(f"variant {variant!r} applies only to the species task; leave it out.")
         self.length = SPLITS[split] if length is None else length

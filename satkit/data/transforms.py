@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from satkit.choices import check_choice
+
 Protocol = Literal["sat", "wsoleval"]
 Array = npt.NDArray[Any]
 
@@ -97,8 +99,7 @@ class Transform:
     ten_crop: bool = False
 
     def __post_init__(self) -> None:
-        if self.protocol not in get_args(Protocol):
-            raise ValueError(f"protocol is {self.protocol!r}; choose one of {get_args(Protocol)}")
+        check_choice("protocol", self.protocol, get_args(Protocol))
         if not 1 <= self.image_size <= self.resize_size:
             raise ValueError(
                 f"image_size {self.image_size} must be between 1 and "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from satkit import backbones
 from satkit.checkpoints import read_weights
+from satkit.choices import check_choice
 from satkit.methods.cam import CAM
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
@@ -54,10 +54,7 @@ def create_model(
         ValueError: Unknown method, backbone or option, or weights that do not fit.
         FileNotFoundError: ``checkpoint`` does not exist.
     """
-    if method not in METHODS:
-        near = get_close_matches(method, METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown method {method!r}; expected one of {list_methods()}{hint}")
+    check_choice("method", method, METHODS)
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; expected at least 1")
     weights = read_weights(checkpoint) if checkpoint is not None else {}

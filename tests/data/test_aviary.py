@@ -330,10 +330,10 @@ def test_default_lengths() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "trian"}, "did you mean 'train'"),
-        ({"task": "specie"}, "did you mean 'species'"),
-        ({"variant": "heads_only"}, "did you mean 'head_only'"),
-        ({"difficulties": {"oclusion": 0.5}}, "did you mean 'occlusion'"),
+        ({"split": "trian"}, "Did you mean 'train'"),
+        ({"task": "specie"}, "Did you mean 'species'"),
+        ({"variant": "heads_only"}, "Did you mean 'head_only'"),
+        ({"difficulties": {"oclusion": 0.5}}, "Did you mean 'occlusion'"),
         ({"difficulties": {"partial": 1.5}}, "1.5; expected a number from 0"),
         ({"difficulties": {"partial": -0.1}}, "-0.1; expected a number from 0"),
         ({"difficulties": {"partial": float("nan")}}, "nan; expected a number from 0"),

@@ -66,10 +66,10 @@ def assert_equal(one: dict, other: dict) -> None:
 @pytest.mark.parametrize(
     ("name", "split", "options", "message"),
     [
-        ("buterflies", "train", {}, r"data set 'buterflies'.*mean 'butterflies'.*tiny_imagenet"),
-        ("cub", "validation", {}, r"split 'validation'.*train, val, test"),
-        ("folder", "train", {"test_fracton": 0.1}, r"option of folder 'test_fracton'.*'test_fr"),
-        ("cub", "train", {"labels": "family"}, r"option of cub 'labels'.*cache, holdout"),
+        ("buterflies", "train", {}, r"data set is 'buterflies'.*tiny_imagenet.*mean 'butterflies'"),
+        ("cub", "validation", {}, r"split is 'validation'.*train, val, test"),
+        ("folder", "train", {"test_fracton": 0.1}, r"option of folder is 'test_fracton'.*'test_fr"),
+        ("cub", "train", {"labels": "family"}, r"option of cub is 'labels'.*cache, holdout"),
         ("folder", "train", {"holdout": 0.7}, r"0\.7.*between 0 and 0\.5"),
         ("folder", "val", {}, r"no split 'val'.*holdout=0\.1"),
         ("folder", "val", {"holdout": 1e-9}, r"no split 'val'.*1e-09"),
