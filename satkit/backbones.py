@@ -20,6 +20,8 @@ from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from satkit.choices import did_you_mean
+
 SHIPPED_BACKBONE = "vit_pico_convstem8_96"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / f"{SHIPPED_BACKBONE}.safetensors"
 
@@ -62,6 +64,23 @@ def vit_pico_convstem8_96(pretrained: bool = False, **kwargs: object) -> VisionT
         **{"img_size": 96, **sizes, **kwargs},
     )
     return model
+
+
+def kind(name: str) -> str:
+    """Say what kind of backbone a name stands for: only its tokens or feature maps can tell how.
+
+    Args:
+        name: As timm knows it.
+
+    Returns:
+        ``vit``, or ``cnn`` for all else that timm has.
+
+    Raises:
+        ValueError: Unknown name.
+    """
+    _check_name(name)
+    module = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+    return "vit" if module in ("vision_transformer", "deit", "backbones") else "cnn"
 
 
 def create_backbone(
@@ -121,11 +140,7 @@ _NOT_PLAIN = (
 def _check_request(
     name: str, image_size: int, drop_path: float, checkpoint: str | Path | None
 ) -> None:
-    if not timm.is_model(name):
-        near = (
-            ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-        )
-        raise ValueError(f"unknown backbone {name!r}; timm has for instance: {near}")
+    _check_name(name)
     if image_size < 8:
         raise ValueError(f"image_size is {image_size}; expected at least 8 pixels")
     if not 0.0 <= drop_path < 1.0:
@@ -133,6 +148,16 @@ def _check_request(
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise FileNotFoundError(
             f"checkpoint {str(checkpoint)!r} does not exist; give a file of weights"
+        )
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        stem = name.split("_")[0]
+        near = ", ".join(timm.list_models(f"*{stem}*")[:5]) or "see timm.list_models()"
+        raise ValueError(
+            f"unknown backbone {name!r}; timm has for instance: {near}."
+            + did_you_mean(name, timm.list_models())
         )
 
 

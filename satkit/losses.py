@@ -180,6 +180,7 @@ def total_loss(
     pixel_term: str = "normalization",
     smoothing: str | None = "official",
     padding: str = "zeros",
+    own: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """All terms of the total loss (Eq. 9); no weights balance them.
 
@@ -192,6 +193,7 @@ def total_loss(
         pixel_term: ``"normalization"``, ``"weighted_entropy"`` (Table 12) or ``"none"``.
         smoothing: Kernel of the normalization loss; see :func:`smooth`.
         padding: Border rule of that kernel.
+        own: Terms that the method itself adds; ``cls`` among them replaces the cross-entropy.
 
     Returns:
         Scalars by name: ``cls``, the terms chosen, and their sum ``total``.
@@ -201,7 +203,7 @@ def total_loss(
     """
     check_choice("area_term", area_term, AREA_TERMS)
     check_choice("pixel_term", pixel_term, PIXEL_TERMS)
-    losses = {"cls": classification_loss(logits, labels)}
+    losses = {} if own and "cls" in own else {"cls": classification_loss(logits, labels)}
     if area_term == "batch_area":
         losses["batch_area"] = batch_area_loss(maps, target_area)
     elif area_term == "area":
@@ -210,5 +212,6 @@ def total_loss(
         losses["normalization"] = normalization_loss(maps, smoothing, padding)
     elif pixel_term == "weighted_entropy":
         losses["weighted_entropy"] = weighted_entropy_loss(maps)
+    losses |= own or {}
     losses["total"] = torch.stack(list(losses.values())).sum()
     return losses

@@ -10,7 +10,7 @@ an option; ``docs/discrepancies.md`` lists them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from timm.layers import Attention
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from satkit import backbones
 from satkit.choices import check_choice
 
-GATES = ("after_softmax", "before_softmax")
-TOKEN_INITS = ("random", "class_token", "shared")
-SIMILARITIES = ("official", "paper", "mean_of_sigmoids")
+Gate = Literal["after_softmax", "before_softmax"]
+TokenInit = Literal["random", "class_token", "shared"]
+Similarity = Literal["official", "paper", "mean_of_sigmoids"]
 
 
 class Localization(NamedTuple):
@@ -32,11 +32,14 @@ class Localization(NamedTuple):
         logits: Class scores before softmax, float [B, C].
         maps: Localization maps, float [B, h, w]; SAT's lie in 0–1, others may not.
         layer_maps: The maps of the single blocks, [B, L, h, w], where a method has them.
+        losses: Scalars by name, with their weights, that a method adds in training; ``cls`` among
+            them stands in for the cross-entropy of the logits.
     """
 
     logits: Tensor
     maps: Tensor
     layer_maps: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
 
 
 class SpatialQueryAttention(backbones.Projections):
@@ -63,13 +66,13 @@ class SpatialQueryAttention(backbones.Projections):
         self,
         attention: Attention,
         query: int = -1,
-        gate: str = "after_softmax",
-        similarity: str = "official",
+        gate: Gate = "after_softmax",
+        similarity: Similarity = "official",
         fused: bool = True,
     ) -> None:
         super().__init__(attention)
-        check_choice("gate", gate, GATES)
-        check_choice("similarity", similarity, SIMILARITIES)
+        check_choice("gate", gate, get_args(Gate))
+        check_choice("similarity", similarity, get_args(Similarity))
         self.query, self.gate, self.similarity, self.fused = query, gate, similarity, fused
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,13 +139,13 @@ class SAT(nn.Module):
         num_classes: int,
         *,
         spatial_blocks: int = 3,
-        token_init: str = "random",
-        gate: str = "after_softmax",
-        similarity: str = "official",
+        token_init: TokenInit = "random",
+        gate: Gate = "after_softmax",
+        similarity: Similarity = "official",
         fused: bool = True,
     ) -> None:
         super().__init__()
-        check_choice("token_init", token_init, TOKEN_INITS)
+        check_choice("token_init", token_init, get_args(TokenInit))
         self.backbone, self.num_classes = backbone, num_classes
         self.spatial = spatial_block_indices(len(backbone.blocks), spatial_blocks)
         shared = token_init == "shared"
@@ -233,7 +236,8 @@ def freeze(model: SAT, scheme: str) -> int:
             spatial-aware ones. ``c``: their MLPs. ``d``: those blocks whole. ``e``: all that, the
             position and patch embedding, and in the spatial-aware blocks the MLP and the attention
             projection, which reproduces the frozen rates of the tables. ``e_literal``: as the
-            caption of Table 14 reads, without that attention projection.
+            caption of Table 14 reads, without that attention projection. ``all_but_token``: all
+            but the spatial token and its position (second stage of Table 13).
 
     Returns:
         Number of frozen parameters.
@@ -241,7 +245,11 @@ def freeze(model: SAT, scheme: str) -> int:
     Raises:
         ValueError: Unknown scheme.
     """
-    check_choice("freeze", scheme, ("a", "b", "c", "d", "e", "e_literal"))
+    check_choice("freeze", scheme, ("a", "b", "c", "d", "e", "e_literal", "all_but_token"))
+    if scheme == "all_but_token":
+        if model.loc_token is None:
+            raise ValueError("freeze='all_but_token' needs a spatial token: token_init is 'shared'")
+        return _freeze([p for n, p in model.named_parameters() if not n.startswith("loc_")])
     early = tuple(f"backbone.blocks.{i}." for i in range(min(model.spatial)))
     late = tuple(f"backbone.blocks.{i}." for i in model.spatial)
     prefixes: tuple[str, ...] = {
@@ -253,7 +261,10 @@ def freeze(model: SAT, scheme: str) -> int:
         prefixes += ("backbone.pos_embed", "backbone.patch_embed.", *(p + "mlp." for p in late))
     if scheme == "e":
         prefixes += tuple(p + "attn.proj." for p in late)
-    frozen = [p for name, p in model.named_parameters() if name.startswith(prefixes)]
+    return _freeze([p for name, p in model.named_parameters() if name.startswith(prefixes)])
+
+
+def _freeze(frozen: list[nn.Parameter]) -> int:
     for parameter in frozen:
         parameter.requires_grad_(False)
     return sum(parameter.numel() for parameter in frozen)

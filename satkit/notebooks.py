@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from satkit.choices import did_you_mean
 from satkit.data import default_root
-from satkit.settings import Profile, TrainSettings
+from satkit.settings import Profile, TrainSettings, all_options
 
 Value = int | float | str | bool
 PACKAGE = Path(__file__).parent
@@ -140,6 +140,7 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
     """
     lesson = LessonSettings.model_fields
     training = [name for name in TrainSettings.model_fields if name not in lesson]
+    training += all_options()
     reject_unknown(notebook, parameters, [*lesson, *training])
     given = {n: v for n, v in parameters.items() if n == "seed" or isinstance(v, bool) or v}
     train = None
@@ -157,8 +158,10 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
         )
     numbers = LESSON_PROFILES[own.profile]
     own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})
-    values = {n: getattr(own if n in lesson else train, n) for n in parameters}
+    values = {n: getattr(own, n) for n in parameters if n in lesson}
     if train:
+        resolved = {**train.model_dump(), **train.options}
+        values |= {n: resolved.get(n, parameters[n]) for n in parameters if n not in lesson}
         train = train.model_copy(update={"runs_dir": str(in_project(train.runs_dir))})
     return SimpleNamespace(**values, train=train)
 
@@ -452,8 +455,9 @@ def plan(names: list[str], asked: Mapping[str, Any], source_dir: Path, out: Path
             "data": _data_fingerprint(_data_root(settings.train)),
         }
         item = Plan(name, source_dir / f"{name}.ipynb", out / f"{name}.ipynb", given, fingerprint)
+        lab = {**has[name], **given}.get("profile", "lab") == "lab"
         item.cells = sum(c.cell_type == "code" for c in notebook.cells)
-        item.seconds = stated_seconds(notebook) if settings.profile == "lab" else 0.0
+        item.seconds = stated_seconds(notebook) if lab else 0.0
         _compare_with_last(item)
         plans.append(item)
     return plans

@@ -123,10 +123,9 @@ def build_model(settings: TrainSettings, num_classes: int, pretrained: bool = Tr
     Returns:
         An untrained localizer on a (pretrained) backbone.
     """
-    options: dict[str, Any] = {}
-    if settings.method == "sat":
-        names = ("gate", "spatial_blocks", "token_init", "similarity")
-        options = {name: getattr(settings, name) for name in names}
+    classifier = None
+    if settings.classifier and pretrained:  # a finished run holds the classifier's weights itself
+        classifier = open_run(settings.classifier).model()
     return create_model(
         settings.method,
         settings.backbone,
@@ -135,7 +134,8 @@ def build_model(settings: TrainSettings, num_classes: int, pretrained: bool = Tr
         image_size=settings.image_size,
         drop_path=settings.drop_path,
         checkpoint=(settings.checkpoint or None) if pretrained else None,
-        **options,
+        classifier=classifier,
+        **settings.options,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from satkit.backbones import SHIPPED_BACKBONE
-from satkit.choices import did_you_mean
+from satkit.choices import check_choice, did_you_mean
+from satkit.methods import METHODS, check_options
 
 Profile = Literal["smoke", "lab", "paper"]
 DatasetName = Literal[
@@ -37,21 +39,20 @@ class TrainSettings(BaseModel):
     )
     runs_dir: str = Field("runs", description="folder of all runs")
     # model
-    method: Literal["sat", "tscam", "cam"] = Field("sat", description="localizer")
+    method: str = Field("sat", description="localizer, see satkit.list_methods()")
     backbone: str = Field(SHIPPED_BACKBONE, description="plain ViT by its timm name")
     pretrained: bool = Field(True, description="start from pretrained weights")
     checkpoint: str = Field("", description="file of backbone weights; timm's hub where empty")
-    gate: Literal["after_softmax", "before_softmax"] = Field(
-        "after_softmax", description="where the map gates the attention (Table 10)"
+    options: dict[str, int | float | str | bool] = Field(
+        {}, description="the method's own, as its class takes them: SAT's gate, spatial_blocks, …"
     )
-    spatial_blocks: int = Field(3, ge=1, description="N, spatial-aware blocks (Table 9)")
-    token_init: Literal["random", "class_token", "shared"] = Field(
-        "random", description="start of the spatial token (Table 11)"
+    classifier: str = Field(
+        "", description="run of the classifier that a method of two steps needs; '': train it first"
     )
-    similarity: Literal["official", "paper", "mean_of_sigmoids"] = Field(
-        "official", description="how the spatial token compares itself with the others"
+    two_stage: bool = Field(
+        False, description="SAT: cross-entropy first, then only the spatial token (Table 13)"
     )
-    freeze: Literal["a", "b", "c", "d", "e", "e_literal"] = Field(
+    freeze: Literal["a", "b", "c", "d", "e", "e_literal", "all_but_token"] = Field(
         "a", description="frozen part (Tables 8, 14); a: none"
     )
     drop_path: float = Field(0.1, ge=0, lt=1, description="stochastic depth of the last block")
@@ -125,19 +126,31 @@ class TrainSettings(BaseModel):
         return tuple(sorted(value))
 
     @model_validator(mode="after")
+    def _check_method(self) -> Self:
+        self.options.update(check_options(self.method, self.options))
+        entry = METHODS[self.method]
+        if not entry.foreground and (self.area_term, self.pixel_term) != ("none", "none"):
+            raise ValueError(
+                f"method {self.method!r} has no foreground probabilities: set area_term and "
+                "pixel_term to 'none'"
+            )
+        if self.method != "sat" and (self.freeze != "a" or self.two_stage):
+            raise ValueError("freeze and two_stage are for SAT only; set them to 'a' and False")
+        if self.two_stage and self.freeze != "a":
+            raise ValueError(
+                f"two_stage freezes by itself; freeze is {self.freeze!r}, leave it out"
+            )
+        if self.classifier and not entry.classifier:
+            raise ValueError(f"method {self.method!r} learns from no classifier; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_sizes(self) -> Self:
         if self.image_size > self.resize_size:
             raise ValueError(
                 f"image_size {self.image_size} is cut out of resize_size {self.resize_size}; "
                 "make resize_size at least as large"
             )
-        if self.method != "sat" and (self.area_term, self.pixel_term) != ("none", "none"):
-            raise ValueError(
-                f"method {self.method!r} has no foreground probabilities: set area_term and "
-                "pixel_term to 'none'"
-            )
-        if self.method != "sat" and self.freeze != "a":
-            raise ValueError("freeze is for SAT's parts only; set it to 'a'")
         return self
 
     @classmethod
@@ -146,20 +159,27 @@ class TrainSettings(BaseModel):
 
         Args:
             profile: ``smoke``, ``lab`` or ``paper``.
-            **given: Values that differ from the profile's.
+            **given: Values that differ from the profile's; also options of the method, by name.
 
         Raises:
             ValueError: Unknown name (the nearest one is suggested) or bad value.
         """
+        method = str(given.get("method", "sat"))
+        check_choice("method", method, METHODS)
+        options = {
+            n: given.pop(n) for n in all_options() if n in given and n not in cls.model_fields
+        }
         for name in given:
             if name not in cls.model_fields:
-                hint = did_you_mean(name, cls.model_fields)
+                valid = [*cls.model_fields, *METHODS[method].options]
                 raise ValueError(
-                    f"there is no setting {name!r}.{hint} Settings: {', '.join(cls.model_fields)}"
+                    f"there is no setting {name!r}.{did_you_mean(name, valid)} Settings: "
+                    f"{', '.join(valid)}"
                 )
         defaults = _profile_defaults(profile, str(given.get("dataset") or ""))
-        if given.get("method", "sat") != "sat":
+        if not METHODS[method].spatial_losses:
             defaults |= {"area_term": "none", "pixel_term": "none"}
+        given["options"] = {**given.get("options", {}), **options}
         return cls(**{**defaults, "profile": profile, **given})
 
     def id(self, fingerprint: str) -> str:
@@ -172,8 +192,16 @@ class TrainSettings(BaseModel):
             Twelve hexadecimal digits.
         """
         content = self.model_dump(mode="json", exclude=NOT_IN_ID)
+        content["classifier"] = Path(self.classifier).name  # a run's name says what it is
+        if Path(self.checkpoint).name == "model.safetensors":
+            content["checkpoint"] = Path(self.checkpoint).parent.name
         text = json.dumps({**content, "data": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def all_options() -> list[str]:
+    """Names of the options of all methods."""
+    return sorted({name for entry in METHODS.values() for name in entry.options})
 
 
 #: Thresholds for held-out choice: the official four stop at 0.45, small backbones peak elsewhere.

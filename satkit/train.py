@@ -20,6 +20,7 @@ from satkit import data
 from satkit.checkpoints import read_weights
 from satkit.evaluate import Outputs, collect, predictions, score
 from satkit.losses import total_loss
+from satkit.methods import METHODS
 from satkit.model import freeze
 from satkit.progress import Progress
 from satkit.results import Run, build_model, provenance, write_atomically, write_json
@@ -47,6 +48,7 @@ def train(settings: TrainSettings, *, force: bool = False) -> Run:
         ValueError: Settings that do not fit the data.
         FloatingPointError: A loss became NaN or infinite; the last good state is kept.
     """
+    settings = _after_first_stage(settings)
     sets = load_datasets(settings)
     fingerprint = sets["train"].fingerprint()
     run = Run(Path(settings.runs_dir) / settings.experiment / settings.id(fingerprint))
@@ -61,6 +63,20 @@ def train(settings: TrainSettings, *, force: bool = False) -> Run:
     loop = _Loop(settings, sets, run, fingerprint)
     loop.run_epochs()
     return run
+
+
+def _after_first_stage(settings: TrainSettings) -> TrainSettings:
+    """Train what has to be there before; return the settings of the run that stands on it."""
+    alone = {"area_term": "none", "pixel_term": "none"}
+    if METHODS[settings.method].classifier and not settings.classifier:
+        first = {"method": "cam", "options": {}, **alone}
+        run = train(TrainSettings(**{**settings.model_dump(), **first}))
+        return settings.model_copy(update={"classifier": str(run.dir)})
+    if settings.two_stage:
+        run = train(TrainSettings(**{**settings.model_dump(), "two_stage": False, **alone}))
+        update = {"checkpoint": str(run.dir / "model.safetensors"), "freeze": "all_but_token"}
+        return settings.model_copy(update={"two_stage": False, **update})
+    return settings
 
 
 def load_datasets(settings: TrainSettings) -> dict[str, Any]:
@@ -170,7 +186,20 @@ class _Loop:
         self.best, self.best_epoch, self.threshold = -math.inf, 0, 0.0
         # taken now, since the source may change while a long run goes on
         self.origin = provenance(_device_name(self.accelerator.device), fingerprint)
-        self._resume()
+        if not self._resume() and hasattr(model, "fit"):
+            self._fit(model)
+
+    def _fit(self, model: Any) -> None:
+        """Let a method look at the training images once, before the first step."""
+        model.to(self.accelerator.device)
+        loader = DataLoader(
+            self.sets["train"],
+            self.settings.eval_batch_size,
+            num_workers=self.settings.workers,
+            collate_fn=data.collate,
+        )
+        label = f"{self.settings.method}: look at the training images"
+        model.fit(Progress(loader, len(loader), label))
 
     @property
     def batches(self) -> int:
@@ -245,6 +274,7 @@ class _Loop:
                 pixel_term=settings.pixel_term,
                 smoothing=None if settings.smoothing == "none" else settings.smoothing,
                 padding=settings.padding,
+                own=output.losses,
             )
             values = {name: float(loss.detach()) for name, loss in losses.items()}
             self._check_finite(values)
@@ -355,9 +385,9 @@ class _Loop:
         torch.save(state, partial)
         partial.replace(self._state_file)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         if not self._state_file.is_file():
-            return
+            return False
         state = torch.load(self._state_file, map_location="cpu", weights_only=True)
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -368,6 +398,7 @@ class _Loop:
         self.best, self.best_epoch, self.threshold = state["best"]
         self.steps, self.epochs = state["steps"], state["epochs"]
         print(f"resuming at epoch {self.epoch + 1}, batch {self.step + 1}")
+        return True
 
 
 def _precision(wanted: str) -> str:

@@ -272,8 +272,8 @@ class TestSettings:
         ("name", "value"),
         [
             ("epochs", 0), ("lr", -1.0), ("target_area", 1.5), ("thresholds", "0.2,1.4"),
-            ("dataset", "cubs"), ("gate", "beside"), ("experiment", "../elsewhere"),
-            ("image_size", 400),
+            ("dataset", "cubs"), ("spatial_blocks", "many"), ("gate", "beside"),
+            ("experiment", "../elsewhere"), ("image_size", 400),
         ],
     )  # fmt: skip
     def test_bad_values(self, name, value):

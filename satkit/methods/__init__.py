@@ -2,25 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from satkit import backbones
 from satkit.checkpoints import read_weights
-from satkit.choices import check_choice
+from satkit.choices import check_choice, did_you_mean
 from satkit.methods.cam import CAM
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
 
-METHODS: dict[str, Callable[..., nn.Module]] = {"sat": SAT, "cam": CAM, "tscam": TSCAM}
+
+@dataclass(frozen=True)
+class Method:
+    """What satkit knows about a method.
+
+    Attributes:
+        build: ``build(backbone, num_classes, **options)`` gives the localizer.
+        backbones: Kinds of backbone that it works on, see :func:`satkit.backbones.kind`.
+        foreground: Its maps are foreground probabilities, so SAT's losses can be put on them.
+        spatial_losses: They are, unless the settings say otherwise.
+        classifier: It learns from a trained classifier, which ``build`` takes as ``classifier``.
+    """
+
+    build: Callable[..., nn.Module]
+    backbones: tuple[str, ...] = ("vit",)
+    foreground: bool = False
+    spatial_losses: bool = False
+    classifier: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Names of the method's own options and their defaults."""
+        parameters = inspect.signature(self.build).parameters.values()
+        return {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name != "classifier"
+        }
+
+
+METHODS: dict[str, Method] = {
+    "sat": Method(SAT, foreground=True, spatial_losses=True),
+    "cam": Method(CAM),
+    "tscam": Method(TSCAM),
+}
 
 
 def list_methods() -> list[str]:
     """Names that :func:`create_model` takes."""
     return list(METHODS)
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse options that a method does not have, or values of another type than it takes.
+
+    Args:
+        method: One of :func:`list_methods`.
+        options: By name; texts, as from the command line, are converted.
+
+    Returns:
+        The options, each of its type.
+
+    Raises:
+        ValueError: Unknown method, option or value; the message says which methods have the option.
+    """
+    check_choice("method", method, METHODS)
+    own, checked = METHODS[method].options, {}
+    hints = get_type_hints(METHODS[method].build.__init__)  # type: ignore[misc]
+    for name, value in options.items():
+        if name not in own:
+            others = [other for other, entry in METHODS.items() if name in entry.options]
+            hint = f" {name!r} belongs to {', '.join(others)}." if others else ""
+            raise ValueError(
+                f"method {method!r} has no option {name!r}; it has {', '.join(own) or 'none'}."
+                + (hint or did_you_mean(name, own))
+            )
+        try:
+            checked[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise ValueError(f"option {name} of {method!r} is {value!r}: {reason}") from None
+    return checked
 
 
 def create_model(
@@ -32,6 +101,7 @@ def create_model(
     image_size: int = 224,
     drop_path: float = 0.0,
     checkpoint: str | Path | None = None,
+    classifier: nn.Module | None = None,
     **options: Any,
 ) -> nn.Module:
     """Create a localizer.
@@ -45,6 +115,8 @@ def create_model(
         drop_path: Stochastic depth of the last block, 0–1.
         checkpoint: Weights to load: a backbone's (timm's keys), or a whole localizer's as a run
             saves them.
+        classifier: Trained localizer ``cam`` of the same backbone that guides a method of two
+            steps; an untrained one is made where None.
         **options: The method's own, for SAT :class:`satkit.model.SAT`'s.
 
     Returns:
@@ -54,9 +126,13 @@ def create_model(
         ValueError: Unknown method, backbone or option, or weights that do not fit.
         FileNotFoundError: ``checkpoint`` does not exist.
     """
-    check_choice("method", method, METHODS)
+    options = check_options(method, options)
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; expected at least 1")
+    entry = METHODS[method]
+    _check_backbone(method, backbone)
+    if classifier is not None and not entry.classifier:
+        raise ValueError(f"method {method!r} learns from no classifier; leave it out")
     weights = read_weights(checkpoint) if checkpoint is not None else {}
     whole = any(key.startswith("backbone.") for key in weights)
     vit = backbones.create_backbone(
@@ -66,13 +142,25 @@ def create_model(
         drop_path=drop_path,
         checkpoint=None if whole else checkpoint,
     )
-    try:
-        model = METHODS[method](vit, num_classes, **options)
-    except TypeError as error:
-        raise ValueError(f"method {method!r} does not take these options: {error}") from error
+    if entry.classifier:
+        options["classifier"] = classifier or create_model(
+            "cam", backbone, num_classes, image_size=image_size
+        )
+    model = entry.build(vit, num_classes, **options)
     if whole:
         load_weights(model, weights, f"{method} on {backbone} with {num_classes} classes")
     return model
+
+
+def _check_backbone(method: str, backbone: str) -> None:
+    kind = backbones.kind(backbone)
+    if kind not in METHODS[method].backbones:
+        able = [name for name, entry in METHODS.items() if kind in entry.backbones]
+        raise ValueError(
+            f"method {method!r} works on {' and '.join(METHODS[method].backbones)}, but backbone "
+            f"{backbone!r} is a {kind}; use another backbone, for instance "
+            f"deit_small_patch16_224, or one of the methods {', '.join(able)}"
+        )
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], expected: str) -> None:

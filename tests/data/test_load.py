@@ -120,7 +120,7 @@ def test_aviary_is_loaded_by_name_too():
     dataset = load("aviary", "test", length=3, holdout=0.1, cache=True)
     item = dataset[0]
     assert len(dataset) == 3 and item["image"].shape == (3, 96, 96) and item["mask"].any()
-    with pytest.raises(ValueError, match=r"option of aviary 'lenght'.*'length'"):
+    with pytest.raises(ValueError, match=r"option of aviary is 'lenght'.*'length'"):
         load("aviary", "test", lenght=3)
     with pytest.raises(ValueError, match=r"drawn, not read.*leave it out"):
         load("aviary", "test", root="somewhere")
