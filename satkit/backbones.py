@@ -239,6 +239,19 @@ def features(backbone: VisionTransformer, x: Tensor) -> Tensor:
     return patch_grid(backbone, norm(x))
 
 
+def feature_map(backbone: VisionTransformer, images: Tensor) -> Tensor:
+    """Patch tokens behind the whole backbone, as a map.
+
+    Args:
+        backbone: A plain ViT.
+        images: [B, 3, H, W].
+
+    Returns:
+        [B, D, h, w].
+    """
+    return features(backbone, backbone.blocks(embed(backbone, images)))
+
+
 def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run a block whose attention returns ``(output, extra)``; the rest of the block is timm's.
 

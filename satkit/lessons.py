@@ -5,6 +5,7 @@ A lesson measures, writes what it measured with its provenance, and shows what t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from satkit import data
 from satkit._cv2 import cv2
@@ -80,6 +82,77 @@ def part_coverage(
     found = np.bincount(truth[above], minlength=len(PART_NAMES))
     share = np.divide(100 * found, area, out=np.full(len(area), np.nan), where=area > 0)
     return dict(zip(PART_NAMES, share.tolist(), strict=True))
+
+
+@torch.inference_mode()
+def accuracy_without_parts(model: nn.Module, dataset: Any) -> dict[str, float]:
+    """Top-1 Cls where one part of every bird is painted over, in Aviary's images.
+
+    The part takes the mean colour of the image's background, so nothing else changes.
+
+    Args:
+        model: The localizer.
+        dataset: Aviary's items, with ``parts``.
+
+    Returns:
+        Percent for ``nothing``, ``head``, ``wing``, ``body`` and ``tail`` painted over.
+    """
+    items = [dataset[index] for index in range(len(dataset))]
+    images = torch.stack([item["image"] for item in items])  # [N, 3, S, S]
+    parts = torch.stack([item["parts"] for item in items])[:, None]  # [N, 1, S, S]
+    labels = torch.tensor([item["label"] for item in items])
+    ground = parts == 0
+    colour = (images * ground).sum(dim=(2, 3), keepdim=True) / ground.sum(dim=(2, 3), keepdim=True)
+    percent = {}
+    for number, name in enumerate(("nothing", *PART_NAMES[1:])):
+        painted = torch.where((parts == number) & (number > 0), colour, images)
+        logits = torch.cat([model(chunk).logits for chunk in painted.split(64)])
+        percent[name] = 100 * float((logits.argmax(dim=1) == labels).double().mean())
+    return percent
+
+
+def gradient_agreement(
+    model: nn.Module, images: Tensor, labels: Tensor, target_area: float
+) -> dict[str, float]:
+    """Cosine between the gradients of L_cls and of L_ba + L_norm, by group of parameters.
+
+    At 1 both want the same change, at -1 the opposite; at 0 they do not touch each other.
+
+    Args:
+        model: Localizer with foreground probabilities as maps.
+        images: [B, 3, S, S].
+        labels: int [B].
+        target_area: λ of Eq. 7.
+
+    Returns:
+        Cosine for ``spatial token``, ``class token``, ``patch embedding``, ``block 1`` …, where a
+        group has both gradients.
+    """
+    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    output = model(images, labels)
+    terms = total_loss(output.logits, output.maps, labels, target_area=target_area)
+    pair = []
+    for loss in (terms["cls"], terms["total"] - terms["cls"]):
+        found = torch.autograd.grad(
+            loss, list(named.values()), retain_graph=True, allow_unused=True
+        )
+        pair.append(dict(zip(named, found, strict=True)))
+    cosines = {}
+    for group in dict.fromkeys(map(_group, named)):
+        names = [n for n in named if _group(n) == group and all(g[n] is not None for g in pair)]
+        if names and group:
+            ours, theirs = (torch.cat([g[n].flatten() for n in names]) for g in pair)
+            cosines[group] = float(torch.cosine_similarity(ours, theirs, dim=0, eps=1e-20))
+    return cosines
+
+
+def _group(name: str) -> str:
+    """Group of a parameter; empty for those that only one of the losses knows."""
+    if block := re.match(r"backbone\.blocks\.(\d+)\.", name):
+        return f"block {int(block[1]) + 1}"
+    starts = {"loc_": "spatial token", "backbone.cls_token": "class token"}
+    starts |= {"backbone.patch_embed": "patch embedding"}
+    return next((group for start, group in starts.items() if name.startswith(start)), "")
 
 
 def require_boxes(dataset: Any, sample: int = 8) -> None:

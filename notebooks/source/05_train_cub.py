@@ -43,7 +43,7 @@ seed = 0  # seed of everything random
 compare = True  # also train SAT with cross-entropy only, TS-CAM and CAM
 seeds = 1  # runs of each method in the comparison, from `seed` on; 0: as the profile says
 images = 0  # test images whose part coverage is measured; 0: as the profile says
-experiment = "05_train_cub"  # folder under runs_dir
+experiment = "course"  # folder under runs_dir; 02 and 05 share their runs
 runs_dir = "runs"  # folder of all runs, from the project's folder if relative
 
 # %%

@@ -15,6 +15,8 @@ from satkit import backbones
 from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
 from satkit.methods.cam import CAM
+from satkit.methods.psol import PSOL
+from satkit.methods.spol import SPOL
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
 
@@ -52,6 +54,8 @@ METHODS: dict[str, Method] = {
     "sat": Method(SAT, foreground=True, spatial_losses=True),
     "cam": Method(CAM),
     "tscam": Method(TSCAM),
+    "psol": Method(PSOL, classifier=True),
+    "spol": Method(SPOL, classifier=True),
 }
 
 
