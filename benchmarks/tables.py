@@ -1,12 +1,12 @@
-"""Train SAT, its ablations (Table 2), TS-CAM and CAM over seeds, and write the table as files.
+"""Train SAT, its ablations (Table 2) and its peers over seeds, and write the tables as files.
 
     python benchmarks/tables.py aviary
     python benchmarks/tables.py butterflies --data-root FOLDER --checkpoint WEIGHTS
 
 Every run is a run of satkit (settings, provenance, predictions under ``runs/tables``); a finished
 one is not done again. ``results/table_<dataset>.csv`` gets a row for each run, which replaces an
-earlier row of the same method and seed. README.md and docs/results.md show what these files hold;
-``python benchmarks/tables.py --show`` writes them anew.
+earlier row of the same method and seed. README.md, docs/results.md and docs/methods/comparison.md
+show what these files hold; ``python benchmarks/tables.py --show`` writes them anew.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ import pandas as pd
 import typer
 
 import satkit
+from satkit.boxes import prepare_maps
+from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
+from satkit.evaluate import collect
+from satkit.lessons import part_coverage
+from satkit.train import limit, load_datasets
 
 RESULTS = Path(__file__).parent / "results"
 ALONE = {"area_term": "none", "pixel_term": "none"}
@@ -29,13 +34,25 @@ ROWS: dict[str, dict[str, Any]] = {
     "SAT (d) all losses": {"method": "sat"},
     "TS-CAM": {"method": "tscam"},
     "CAM": {"method": "cam"},
-}
+    "attention map": {"method": "attention_map"},
+    "SCM": {"method": "scm"},
+    "LCTR": {"method": "lctr"},
+    "BAS": {"method": "bas"},
+    "BAS*": {
+        "method": "bas", "losses": "none", "area_term": "batch_area",
+        "pixel_term": "normalization",
+    },
+    "ORNet": {"method": "ornet"},
+    "PSOL": {"method": "psol"},
+    "SPOL": {"method": "spol"},
+}  # fmt: skip
 METRICS = [
     "top1_cls", "top1_loc", "top5_loc", "gt_known", "max_box_acc@0.3", "max_box_acc@0.5",
     "max_box_acc@0.7", "max_box_acc_v2", "pxap", "piou", "full_image@0.3", "full_image@0.5",
     "full_image@0.7", "threshold",
     "gt_known_test_threshold", "train_seconds", "train_images_per_second",
 ]  # fmt: skip
+COSTS = ["parameters", "gmacs", "images_per_second", "training_memory"]
 PROVENANCE = ["run", "commit", "dirty", "date", "device", "data"]
 
 
@@ -51,6 +68,20 @@ SHOWN = {
     "train_seconds": "training, s",
     "train_images_per_second": "images/s",
 }
+COMPARED = {
+    **{k: v for k, v in SHOWN.items() if k not in ("train_seconds", "train_images_per_second")},
+    "top5_loc": "Top-5 Loc",
+    "covered_head": "head, %",
+    "covered_wing": "wing, %",
+    "covered_body": "body, %",
+    "covered_tail": "tail, %",
+    "covered_background": "background, %",
+    "parameters": "parameters, M",
+    "gmacs": "GMACs",
+    "images_per_second": "images/s",
+    "training_memory": "a step, MB",
+    "train_seconds": "training, s",
+}
 FULL_IMAGE = {
     "gt_known": "full_image@0.5",
     "max_box_acc@0.3": "full_image@0.3",
@@ -62,7 +93,12 @@ TITLES = {
     "birds": "CUB-200-2011, 418 of its training and 414 of its test photographs, DeiT-Ti",
     "tiny_imagenet": "Tiny-ImageNet, 100 classes, a part of its photographs, DeiT-Ti",
 }
-PAGES = ("README.md", "docs/results.md")
+#: What a page shows: columns, and how many rows (None: all)
+PAGES: dict[str, tuple[dict[str, str], int | None]] = {
+    "README.md": (SHOWN, 6),
+    "docs/results.md": (SHOWN, 6),
+    "docs/methods/comparison.md": (COMPARED, None),
+}
 START, END = "<!-- results -->\n", "<!-- /results -->"
 
 
@@ -95,10 +131,37 @@ def train_row(name: str, seed: int, given: dict[str, Any], runs_dir: str) -> dic
     )
     run = satkit.train(settings)
     numbers = {k: run.metrics[k] for k in METRICS if k in run.metrics}
+    numbers |= {f"covered_{part}": share for part, share in coverage(run).items()}
+    if seed == 0:  # they hang on the method, not on the seed
+        numbers |= costs(run)
     origin = {**run.provenance, "run": run.dir.name}
     head = {"row": name, "seed": seed, "selection": settings.selection, "epochs": settings.epochs}
     print(f"{name}, seed {seed}: GT-known {numbers['gt_known']:.1f}", flush=True)
     return {**head, **numbers, **{k: origin[k] for k in PROVENANCE}}
+
+
+def coverage(run: satkit.results.Run, count: int = 300) -> dict[str, float]:
+    """Share of each part of the birds above the run's threshold, percent; Aviary only."""
+    test = load_datasets(run.settings)["test"]
+    if "parts" not in test[0]:
+        return {}
+    some = limit(test, count)
+    outputs = collect(run.model(), some, label="parts")
+    maps = prepare_maps(outputs.maps, outputs.image_size, run.settings.protocol)
+    parts = [some[index]["parts"].numpy() for index in range(len(some))]
+    return part_coverage(maps, parts, run.metrics["threshold"])
+
+
+def costs(run: satkit.results.Run) -> dict[str, float]:
+    """Parameters (10^6), GMACs, images a second, and megabytes of a training step."""
+    model, side = run.model(), run.settings.image_size
+    values = (
+        parameter_count(model) / 1e6,
+        gmacs(model, side),
+        inference_speed(model, side),
+        training_memory(run.settings, len(run.provenance["classes"])),
+    )
+    return dict(zip(COSTS, values, strict=True))
 
 
 def store(row: dict[str, Any], dataset: str) -> None:
@@ -113,10 +176,11 @@ def store(row: dict[str, Any], dataset: str) -> None:
     table.to_csv(path, index=False)
 
 
-def markdown(dataset: str) -> str:
+def markdown(dataset: str, shown: dict[str, str], count: int | None) -> str:
     """The data set's table: mean, and ± standard deviation where there are several seeds."""
     table = pd.read_csv(RESULTS / f"table_{dataset}.csv")
-    columns = {k: v for k, v in SHOWN.items() if k in table}
+    table = table[table["row"].isin(list(ROWS)[:count])]
+    columns = {k: v for k, v in shown.items() if k in table}
     lines = ["| method | seeds | " + " | ".join(columns.values()) + " |"]
     lines.append("|---" * (len(columns) + 2) + "|")
     for name, group in table.groupby("row", sort=False):
@@ -129,8 +193,9 @@ def markdown(dataset: str) -> str:
 
 def spread(values: pd.Series) -> str:
     """Mean ± standard deviation over seeds."""
+    values = values.dropna()
     deviation = f" ± {values.std():.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{deviation}"
+    return f"{values.mean():.1f}{deviation}" if len(values) else ""
 
 
 def origin(table: pd.DataFrame) -> str:
@@ -145,10 +210,10 @@ def origin(table: pd.DataFrame) -> str:
     )
 
 
-def results_block() -> str:
-    """All tables, in the order of `TITLES`."""
+def results_block(page: str) -> str:
+    """All tables of a page, in the order of `TITLES`."""
     there = [name for name in TITLES if (RESULTS / f"table_{name}.csv").exists()]
-    return "\n\n".join(markdown(name) for name in there) + "\n"
+    return "\n\n".join(markdown(name, *PAGES[page]) for name in there) + "\n"
 
 
 def write_pages() -> None:
@@ -157,7 +222,7 @@ def write_pages() -> None:
         path = RESULTS.parents[1] / page
         before, _, rest = path.read_text().partition(START)
         _, _, after = rest.partition(END)
-        path.write_text(before + START + results_block() + END + after)
+        path.write_text(before + START + results_block(page) + END + after)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def test_pages_show_the_result_files(tables):
     for page in tables.PAGES:
         text = (ROOT / page).read_text()
         shown = text.split(tables.START)[1].split(tables.END)[0]
-        assert shown == tables.results_block(), f"{page}: run benchmarks/tables.py --show"
+        assert shown == tables.results_block(page), f"{page}: run benchmarks/tables.py --show"
 
 
 def test_every_result_names_its_commit(tables):

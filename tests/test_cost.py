@@ -1,0 +1,34 @@
+"""What a localizer costs, against counts that are known."""
+
+import pytest
+import torch
+
+from satkit import TrainSettings, create_model
+from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
+
+
+def test_deit_small_has_the_known_counts():
+    """25,123,432 parameters at 1,000 classes; 5.30 GMACs with the products inside attention."""
+    model = create_model("sat", "deit_small_patch16_224", 1000)
+    assert parameter_count(model) == 25_123_432
+    assert gmacs(model, 224) == pytest.approx(5.30, abs=0.005)
+
+
+def test_a_convolution_by_hand():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 5, kernel_size=3, padding=1)
+
+        def forward(self, images):
+            return self.conv(images)
+
+    assert gmacs(Model(), 8) * 1e9 == 8 * 8 * 5 * 3 * 9
+
+
+def test_speed_and_memory_of_a_small_model():
+    settings = TrainSettings.for_profile("smoke", batch_size=2)
+    model = create_model("sat", settings.backbone, 3, image_size=96)
+    assert inference_speed(model, 96, batch=2, repeats=1) > 0
+    weights_and_gradients = 2 * 4 * parameter_count(model) / 1e6
+    assert training_memory(settings, 3) > weights_and_gradients
