@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
+import re
 import time
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -107,4 +108,5 @@ def _measure_step(settings: TrainSettings, num_classes: int, answer: Any) -> Non
 def _peak_bytes(device: str) -> int:
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in kB
+    status = Path("/proc/self/status").read_text()  # getrusage also counts the parent's peak
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024  # type: ignore[index]
