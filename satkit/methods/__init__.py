@@ -14,7 +14,10 @@ from torch import nn
 from satkit import backbones
 from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
+from satkit.methods.attention_map import AttentionMap
 from satkit.methods.cam import CAM
+from satkit.methods.lctr import LCTR
+from satkit.methods.scm import SCM
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
 
@@ -52,6 +55,9 @@ METHODS: dict[str, Method] = {
     "sat": Method(SAT, foreground=True, spatial_losses=True),
     "cam": Method(CAM),
     "tscam": Method(TSCAM),
+    "scm": Method(SCM),
+    "lctr": Method(LCTR),
+    "attention_map": Method(AttentionMap, foreground=True, spatial_losses=True),
 }
 
 
