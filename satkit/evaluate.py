@@ -64,7 +64,8 @@ def evaluate(
     Args:
         model: Maps ``(images, labels)`` to :class:`satkit.model.Localization`.
         dataset: Of :func:`satkit.data.load`, with the transform of the same protocol.
-        protocol: ``"sat"`` or ``"wsoleval"``; see :class:`satkit.metrics.BoxLocalization`.
+        protocol: ``"sat"``, ``"wsoleval"`` or ``"tscam"``; see
+            :class:`satkit.metrics.BoxLocalization`.
         thresholds: Candidates, 0–1; the protocol's where None. The best of them *on this data
             set* is taken, as the official code does.
         threshold: Chosen before (on held-out images); then ``thresholds`` are not compared.

@@ -4,8 +4,9 @@ Both are torchmetrics Metrics whose states are plain counts, so they add up over
 processes, and the result does not depend on how the data were split. All results are percent.
 
 Sources: the paper, Sec. 4.1 (Top-1/Top-5/GT-known localization, MaxBoxAccV2, pIoU, PxAP), the
-authors' evaluator (protocol ``"sat"``), and Choe et al., «Evaluating Weakly Supervised Object
-Localization Methods Right», CVPR 2020 (protocol ``"wsoleval"``, PxAP).
+authors' evaluator (protocol ``"sat"``), Choe et al., «Evaluating Weakly Supervised Object
+Localization Methods Right», CVPR 2020 (protocol ``"wsoleval"``, PxAP), and the evaluation of
+Gao et al., «TS-CAM», ICCV 2021 (protocol ``"tscam"``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ DELTAS = (0.3, 0.5, 0.7)
 DEFAULT_THRESHOLDS = {
     "sat": (0.3, 0.35, 0.4, 0.45),
     "wsoleval": tuple(float(t) for t in np.arange(0, 1, 0.001)),
+    "tscam": (0.1, 0.12),  # TS-CAM's for CUB-200 and ImageNet
 }
 
 
@@ -69,12 +71,20 @@ class BoxLocalization(Metric):
     ``top5_loc`` are read at the threshold that is best for δ = 0.5 (so ``gt_known`` equals
     ``max_box_acc@0.5``).
 
-    Both choose the threshold on the data they score. To choose it on held-out data, compute there
+    Protocol ``"tscam"``: the two thresholds that TS-CAM's authors use, 0.10 (CUB-200) and 0.12
+    (ImageNet), everything read at the one with the largest ``gt_known``, and ``max_box_acc`` as
+    under ``"sat"``; give one of them as ``thresholds`` to do as they do. ``top1_loc`` and
+    ``top5_loc`` need an IoU *above* 0.5, ``gt_known`` one of at least 0.5. TS-CAM draws a box for
+    each of the five predicted classes from that class's own map; such a box only counts if its
+    class is the label, and then its map is the label's. So the maps of the labels' classes, as
+    localizers give them to the evaluator, are all that is needed.
+
+    All choose the threshold on the data they score. To choose it on held-out data, compute there
     and pass its ``threshold`` to `at` here.
 
     Args:
-        protocol: ``"sat"`` or ``"wsoleval"``: also how maps are resized and scaled, see
-            `satkit.boxes.prepare_maps`.
+        protocol: ``"sat"``, ``"wsoleval"`` or ``"tscam"``: also how maps are resized and scaled,
+            see `satkit.boxes.prepare_maps`.
         thresholds: Numbers in 0–1; None: as the protocol says.
         image_size: Side in pixels of the (square) evaluated crop, to which boxes refer.
         keep_ious: Keep the IoU of each image at each threshold, for `ious`.
@@ -170,7 +180,8 @@ class BoxLocalization(Metric):
         if ranked is not None:
             self.classified += len(prepared)
             self.cls += ranked.sum(dim=0).to(self.hits.device)
-            both = hit[0, :, :, 1, None] & ranked[:, None, :]  # [B, T, 2]
+            found = ious[0] > 0.5 if self.protocol == "tscam" else hit[0, :, :, 1]  # [B, T]
+            both = found[..., None] & ranked[:, None, :]  # [B, T, 2]
             self.loc += both.sum(dim=0).to(self.hits.device)
         if self.keep_ious:
             self.kept.append(ious[0].to(self.hits.device))

@@ -96,7 +96,9 @@ class TrainSettings(BaseModel):
     )
     seed: int = Field(0, ge=0, description="seed of everything random")
     # evaluation
-    protocol: Literal["sat", "wsoleval"] = Field("sat", description="localization protocol")
+    protocol: Literal["sat", "wsoleval", "tscam"] = Field(
+        "sat", description="localization protocol"
+    )
     thresholds: tuple[float, ...] = Field((), description="on maps, 0-1; empty: the protocol's")
     selection: Literal["held_out", "test"] = Field(
         "held_out", description="where epoch and threshold are chosen; the official code: test"

@@ -323,7 +323,7 @@ class _Loop:
         return collect(
             self.accelerator.unwrap_model(self.model),
             self.sets[split],
-            ten_crop=settings.ten_crop,
+            ten_crop=settings.ten_crop and settings.protocol == "sat",
             batch_size=settings.eval_batch_size,
             workers=settings.workers,
             device=self.accelerator.device,

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from satkit.choices import check_choice
 
-Protocol = Literal["sat", "wsoleval"]
+Protocol = Literal["sat", "wsoleval", "tscam"]
 Array = npt.NDArray[Any]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -77,15 +77,15 @@ class Transform:
     """Resize without regard to aspect, crop, and normalise; boxes and masks follow.
 
     Training resizes to resize_size², takes a random crop of image_size² and mirrors it half of
-    the time. Evaluation under "sat" takes the centre crop; under "wsoleval" it resizes straight
-    to image_size² and crops nothing (Choe et al., "Evaluating Weakly Supervised Object
-    Localization Methods Right", CVPR 2020).
+    the time. Evaluation under "sat" takes the centre crop; under "wsoleval" and "tscam" it resizes
+    straight to image_size² and crops nothing (Choe et al., "Evaluating Weakly Supervised Object
+    Localization Methods Right", CVPR 2020; the code of TS-CAM).
 
     Args:
         image_size: side of the crop that the model sees, pixels.
         resize_size: side of the square before the crop, pixels.
         train: augment.
-        protocol: "sat" (the authors' code) or "wsoleval".
+        protocol: "sat" (the authors' code), "wsoleval" or "tscam".
         ten_crop: add `crops` [10, 3, H, W] to each item, for the classification of "sat".
 
     Raises:
@@ -175,7 +175,8 @@ class Transform:
         Evaluation follows the official codes to the pixel. "sat" is int(max(x/w·256 − 16, 0)) for
         the first corner and int(min(x/w·256 − 16, 223)) for the second: a box that lies outside
         of the crop comes out degenerate, is kept, and cannot be hit (446 boxes of ImageNet's
-        validation set). "wsoleval" is int(x·224/w). Training keeps fractions, clips at the
+        validation set). "tscam" is the same without a crop: int(x/w·224), at most 223.
+        "wsoleval" is int(x·224/w). Training keeps fractions, clips at the
         border of the crop and also keeps a box of no area, one row for each object.
         """
         height, width = size
@@ -185,7 +186,7 @@ class Transform:
             moved = (xyxy / frame * self.side - [left, top, left, top]).clip(0, self.image_size)
             if flip:
                 moved[:, [0, 2]] = self.image_size - moved[:, [2, 0]]
-        elif self.protocol == "sat":
+        elif self.protocol != "wsoleval":
             moved = xyxy / frame * self.side - [left, top, left, top]
             moved = np.trunc(np.hstack([moved[:, :2].clip(0), moved[:, 2:].clip(max=last)]))
         else:

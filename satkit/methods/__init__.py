@@ -14,8 +14,11 @@ from torch import nn
 from satkit import backbones
 from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
+from satkit.methods.attention_map import AttentionMap
 from satkit.methods.cam import CAM
+from satkit.methods.lctr import LCTR
 from satkit.methods.psol import PSOL
+from satkit.methods.scm import SCM
 from satkit.methods.spol import SPOL
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
@@ -56,6 +59,9 @@ METHODS: dict[str, Method] = {
     "tscam": Method(TSCAM),
     "psol": Method(PSOL, classifier=True),
     "spol": Method(SPOL, classifier=True),
+    "scm": Method(SCM),
+    "lctr": Method(LCTR),
+    "attention_map": Method(AttentionMap, foreground=True, spatial_losses=True),
 }
 
 

@@ -51,16 +51,26 @@ class TSCAM(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
+        class_maps, attention = self.draw_maps(images)  # [B, C, h, w], [B, L, h, w]
+        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
+        return Localization(logits, maps, attention)
+
+    def draw_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the two kinds of maps that are coupled.
+
+        Args:
+            images: Normalised float [B, 3, S, S].
+
+        Returns:
+            Class maps [B, C, h, w], and every block's class-token attention [B, L, h, w].
+        """
         x = backbones.embed(self.backbone, images)  # [B, P + hw, D]
         rows = []
         for block in self.backbone.blocks:
             x, row = backbones.run_block(block, x)
             rows.append(backbones.patch_grid(self.backbone, row))  # [B, h, w]
-        attention = torch.stack(rows, dim=1)  # [B, L, h, w]
-        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
-        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
-        maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
-        return Localization(logits, maps, attention)
+        return self.head(backbones.features(self.backbone, x)), torch.stack(rows, dim=1)
 
 
 class ClassTokenAttention(backbones.Projections):
@@ -76,6 +86,9 @@ class ClassTokenAttention(backbones.Projections):
             Tokens [B, T, D], and the class token's attention to all tokens [B, T] (head mean).
         """
         q, k, v = self.project(x)  # each [B, heads, T, d]
-        similarity = torch.einsum("bhd,bhtd->bht", q[:, :, 0], k) * self.scale
-        row = similarity.softmax(dim=-1).mean(dim=1)  # [B, T]
+        row = self.similarity(q, k).softmax(dim=-1).mean(dim=1)  # [B, T]
         return self.merge(self.attend(q, k, v)), row
+
+    def similarity(self, q: Tensor, k: Tensor) -> Tensor:
+        """Logits of the class token's attention: [B, heads, T, d] each, to [B, heads, T]."""
+        return torch.einsum("bhd,bhtd->bht", q[:, :, 0], k) * self.scale
