@@ -263,7 +263,7 @@ def test_fewer_than_five_classes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BoxLocalization("tscam"), "expected one of sat, wsoleval"),
+        (lambda: BoxLocalization("cub"), "expected one of sat, wsoleval, tscam"),
         (lambda: BoxLocalization(thresholds=[2]), "threshold 2 is outside 0–1"),
         (lambda: BoxLocalization(image_size=0), "image_size is 0"),
         (lambda: MaskLocalization([0.5, 0.6]), "ascend from 0"),
