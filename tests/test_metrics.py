@@ -116,7 +116,7 @@ def test_without_logits_classes_are_nan_and_gt_known_chooses():
     assert float(result["gt_known"]) == float(curves["gt_known"].max())
 
 
-@pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval", "tscam"])
 def test_results_do_not_depend_on_the_split(protocol):
     maps, boxes, logits, labels, masks, ignore = batch(20)
     whole = BoxLocalization(protocol, image_size=SIZE, keep_ious=True)

@@ -65,6 +65,12 @@ class TestModel:
         assert without == set()
         assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
 
+    def test_half_precision_leaves_the_diffusion_in_single(self):
+        model = create_model("scm", SMALL, 5, image_size=96).train()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(images(), torch.tensor([1, 2])).logits
+        assert logits.dtype is torch.float32 and logits.isfinite().all()
+
     def test_eight_more_parameters_than_tscam(self, pair):
         tscam, model = (sum(p.numel() for p in m.parameters()) for m in pair)
         assert model - tscam == 8
