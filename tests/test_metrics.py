@@ -116,7 +116,7 @@ def test_without_logits_classes_are_nan_and_gt_known_chooses():
     assert float(result["gt_known"]) == float(curves["gt_known"].max())
 
 
-@pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval", "tscam"])
 def test_results_do_not_depend_on_the_split(protocol):
     maps, boxes, logits, labels, masks, ignore = batch(20)
     whole = BoxLocalization(protocol, image_size=SIZE, keep_ious=True)
@@ -263,7 +263,7 @@ def test_fewer_than_five_classes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BoxLocalization("tscam"), "expected one of sat, wsoleval"),
+        (lambda: BoxLocalization("cub"), "expected one of sat, wsoleval, tscam"),
         (lambda: BoxLocalization(thresholds=[2]), "threshold 2 is outside 0–1"),
         (lambda: BoxLocalization(image_size=0), "image_size is 0"),
         (lambda: MaskLocalization([0.5, 0.6]), "ascend from 0"),

@@ -77,6 +77,7 @@ class LCTR(nn.Module):
             x, pair = backbones.run_block(block, x)  # pair [B, P + hw, 2]
             rows.append(backbones.patch_grid(self.backbone, pair))  # [B, 2, h, w]
         attention, relation = torch.stack(rows, dim=2).unbind(dim=1)  # each [B, L, h, w]
+        relation = relation.detach()  # not in the loss, and drawn without gradient
         features = backbones.features(self.backbone, x)  # [B, D, h, w]
         unseen = 1 - attention.mean(dim=1, keepdim=True)  # [B, 1, h, w]
         class_maps = self.head(features, self.cue_conv(features * unseen))  # [B, C, h, w]

@@ -130,8 +130,8 @@ class ActivationDiffusion(nn.Module):
             return
         raise FloatingPointError(
             f"SCM's diffusion {self.name} gave values that are not finite (λ = "
-            f"{float(self.semantic_weight):g}, it starts at 1 and Newton–Schulz explodes where it "
-            f"is too large; β = {float(self.threshold):g}, it starts at 0.5 and divides). Lower "
+            f"{self.semantic_weight.item():g}, it starts at 1 and Newton–Schulz explodes where it "
+            f"is too large; β = {self.threshold.item():g}, it starts at 0.5 and divides). Lower "
             "lr, and start again from weights that are finite"
         )
 

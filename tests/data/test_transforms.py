@@ -23,7 +23,7 @@ def photograph(width: int = 384, height: int = 300, box: tuple[int, ...] = (100,
     return Image.fromarray(values), np.array([box], dtype=float), mask
 
 
-@pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval", "tscam"])
 def test_evaluation_equals_torchvision(protocol):
     from torchvision import transforms as tv
 
@@ -57,6 +57,13 @@ def test_wsoleval_boxes_by_hand():
     image = Image.new("RGB", (500, 375))
     moved = Transform(protocol="wsoleval")(image, np.array([[100.0, 75, 500, 375]]))["boxes"]
     assert moved.tolist() == [[44, 44, 224, 224]]
+
+
+def test_tscam_boxes_by_hand():
+    """As wsoleval's, but the far corner is at most 223."""
+    image = Image.new("RGB", (500, 375))
+    moved = Transform(protocol="tscam")(image, np.array([[100.0, 75, 500, 375]]))["boxes"]
+    assert moved.tolist() == [[44, 44, 223, 223]]
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -110,7 +117,7 @@ def test_training_boxes_out_of_the_crop_keep_their_row_without_area():
 
 
 @pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval", "tscam"])
 def test_no_boxes_give_an_empty_array(protocol, train):
     image, _, _ = photograph()
     item = Transform(protocol=protocol, train=train)(image, np.zeros((0, 4)), rng=rng())
