@@ -386,7 +386,7 @@ print(f"pooled, one τ: {piou:.2f}; mean of each image's own peak: {mean_of_peak
 #
 # </details>
 #
-# ## 6 · Two protocols, the same maps
+# ## 6 · Two of the protocols, the same maps
 #
 # | | SAT's program | TS-CAM's | wsolevaluation (Choe et al.) |
 # |---|---|---|---|
