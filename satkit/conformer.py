@@ -85,16 +85,15 @@ class Conformer(nn.Module):
         self.first = Bottleneck(STEM_CHANNELS, width, project=True)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.patch_embed = PatchEmbed(img_size, embed_dim)
-        rates = torch.linspace(0, drop_path_rate, DEPTH).tolist()
         self.blocks = nn.ModuleList(
             Block(
                 embed_dim,
                 num_heads,
                 qkv_bias=True,
-                drop_path=rate,
+                drop_path=drop_path_rate * index / (DEPTH - 1),
                 norm_layer=partial(nn.LayerNorm, eps=1e-6),
             )
-            for rate in rates
+            for index in range(DEPTH)
         )
         self.couplings = nn.ModuleList(Coupling(i, width, embed_dim) for i in range(1, DEPTH))
         self.norm = nn.LayerNorm(embed_dim)
