@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Attention, HybridEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
@@ -221,18 +222,43 @@ def check_images(backbone: Backbone, images: Tensor) -> None:
         raise ValueError(f"images are {images.dtype}; expected normalised floats")
 
 
+def as_pretrained(network: nn.Module, images: Tensor) -> Tensor:
+    """Normalise images as the weights of a network of timm expect them.
+
+    satkit normalises all images with ImageNet's mean and spread; augreg and CLIP were trained with
+    others.
+
+    Args:
+        network: Made by timm, which says the mean and spread of its weights.
+        images: Normalised with ImageNet's mean and spread, [B, 3, H, W].
+
+    Returns:
+        [B, 3, H, W]; ``images`` itself where ImageNet's are right.
+    """
+    config: Any = getattr(network, "pretrained_cfg", {})
+    ours = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    theirs = (config.get("mean", ours[0]), config.get("std", ours[1]))
+    if theirs == ours:
+        return images
+    (mean, std), (own_mean, own_std) = (
+        [images.new_tensor(values)[:, None, None] for values in pair] for pair in (ours, theirs)
+    )
+    return (images * std + mean - own_mean) / own_std
+
+
 def embed(backbone: VisionTransformer, images: Tensor, extra_token: Tensor | None = None) -> Tensor:
     """Turn images into the tokens that enter the first block.
 
     Args:
         backbone: A plain ViT.
-        images: [B, 3, H, W].
+        images: Normalised with ImageNet's mean and spread, [B, 3, H, W].
         extra_token: [1, 1, D], appended behind the patch tokens (position included).
 
     Returns:
         Tokens [B, P + N (+ 1), D]: P prefix tokens (class, registers), N patch tokens.
     """
-    x = backbone._pos_embed(backbone.patch_embed(images))  # [B, P + N, D]
+    x = backbone.patch_embed(as_pretrained(backbone, images))  # [B, N, D]
+    x = backbone._pos_embed(x)  # [B, P + N, D]
     if extra_token is not None:
         x = torch.cat([x, extra_token.expand(x.shape[0], -1, -1)], dim=1)  # [B, P + N + 1, D]
     return backbone.norm_pre(x)

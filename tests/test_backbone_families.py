@@ -1,10 +1,19 @@
-"""The families of plain ViTs that timm has: prefix tokens, grids and blocks of each."""
+"""The families of plain ViTs that timm has: prefix tokens, grids, blocks and inputs of each."""
 
 import pytest
 import torch
+from torchvision.transforms.functional import normalize
 
 from satkit import create_model
-from satkit.backbones import create_backbone, embed, grid_size, kind, patch_grid, walk
+from satkit.backbones import (
+    as_pretrained,
+    create_backbone,
+    embed,
+    grid_size,
+    kind,
+    patch_grid,
+    walk,
+)
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
 
@@ -32,8 +41,11 @@ def family(request):
         for name, parameter in backbone.named_parameters():
             if name.endswith(("gamma", "norm_pre.weight", "reg_token")):  # start as constants
                 parameter.uniform_(0.5, 1.5)
-        images = torch.randn(2, 3, GRID * patch, GRID * patch)
-        expected = backbone.forward_features(images)  # [B, P + N, D], normalised
+        photographs = torch.rand(2, 3, GRID * patch, GRID * patch)
+        expected = backbone.forward_features(  # [B, P + N, D], behind the last LayerNorm
+            normalize(photographs, backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"])
+        )
+        images = normalize(photographs, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return backbone, prefix, images, expected
 
 
@@ -80,6 +92,20 @@ class TestFamilies:
         patches = gates[:, :, prefix:-1].unflatten(2, (GRID, GRID))
         torch.testing.assert_close(output.layer_maps, patches)
         torch.testing.assert_close(output.maps, patches.mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"),
+    [
+        ("deit_tiny_patch16_224", 0.485),
+        ("vit_tiny_patch16_224", 0.5),
+        ("vit_xsmall_patch16_clip_224", 0.48145466),
+    ],
+)
+def test_images_are_normalised_as_the_weights_expect(name, mean):
+    backbone = create_backbone(name, image_size=64)
+    gray = normalize(torch.full((1, 3, 64, 64), mean), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert as_pretrained(backbone, gray)[0, 0].abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("method", ["sat", "tscam"])

@@ -173,14 +173,14 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def tscam(weights):
-    model = create_model("tscam", NAME, 5, image_size=64)
+    model = create_model("tscam", NAME, 5, image_size=32)
     model.load_state_dict(convert_conformer(weights, localizer=True))  # nothing missing or left
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 class TestTSCAM:
@@ -192,7 +192,7 @@ class TestTSCAM:
             walked = walk(tscam.backbone, images)
             output = tscam(images, torch.tensor([3, 1]))
             patches = plain.layer_norm("trans_norm", tokens, eps=1e-5)[:, 1:]
-            class_maps = plain.conv("trans_cls_head", patches.transpose(1, 2).unflatten(2, (4, 4)))
+            class_maps = plain.conv("trans_cls_head", patches.transpose(1, 2).unflatten(2, (2, 2)))
             pooled = features.mean(dim=(2, 3))
             logits = class_maps.mean(dim=(2, 3)) + plain.linear("conv_cls_head", pooled)
         assert tokens.std() > 1 and pooled.std() > 0.1
@@ -253,23 +253,33 @@ class TestConvert:
             convert_conformer(other)
 
     def test_incomplete_file(self, tmp_path, weights):
-        torch.save({k: v for k, v in weights.items() if k != "bn1.bias"}, tmp_path / "part.pth")
+        kept = ("trans_patch_conv.weight", "conv_1.conv3.weight")
+        torch.save({name: weights[name] for name in kept}, tmp_path / "part.pth")
         with pytest.raises(ValueError, match=rf"does not fit backbone '{NAME}'[^$]*stem\.1\.bias"):
             create_backbone(NAME, image_size=32, checkpoint=tmp_path / "part.pth")
+
+
+def test_cam_takes_the_mean_of_its_map(images):
+    model = create_model("cam", NAME, 5, image_size=32).eval()
+    labels = torch.tensor([3, 1])
+    with torch.inference_mode():
+        output = model(images, labels)
+    assert output.maps.shape == (2, 2, 2)
+    torch.testing.assert_close(output.maps.mean(dim=(1, 2)), output.logits[[0, 1], labels])
 
 
 @pytest.fixture(scope="module")
 def sat():
     torch.manual_seed(0)
-    return create_model("sat", NAME, 5, image_size=64)
+    return create_model("sat", NAME, 5, image_size=32)
 
 
 class TestSAT:
     def test_outputs_and_gradients(self, sat, images):
         output = sat.train()(images)
         sat.eval()
-        assert output.logits.shape == (2, 5) and output.maps.shape == (2, 4, 4)
-        assert output.layer_maps.shape == (2, 3, 4, 4)
+        assert output.logits.shape == (2, 5) and output.maps.shape == (2, 2, 2)
+        assert output.layer_maps.shape == (2, 3, 2, 2)
         assert output.maps.min() > 0 and output.maps.max() < 1
         labels = torch.tensor([0, 1])
         total_loss(output.logits, output.maps, labels, target_area=0.25)["total"].backward()
@@ -304,7 +314,7 @@ class TestSAT:
     @pytest.mark.parametrize(("scheme", "frozen"), [("b", 5_322_240), ("d", 15_970_176)])
     def test_freezing_counts_the_transformer_branch(self, scheme, frozen):
         with torch.device("meta"):
-            model = create_model("sat", NAME, 5, image_size=64)
+            model = create_model("sat", NAME, 5, image_size=32)
         assert freeze(model, scheme) == frozen  # as in DeiT-S, whose blocks are alike
 
 
@@ -326,7 +336,7 @@ def test_image_size_is_a_multiple_of_the_patch(size):
 
 
 def test_other_images_than_built_for(sat):
-    with pytest.raises(ValueError, match=r"expected \[B, 3, 64, 64\]"):
+    with pytest.raises(ValueError, match=r"expected \[B, 3, 32, 32\]"):
         sat(torch.zeros(1, 3, 96, 96))
 
 

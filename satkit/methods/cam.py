@@ -20,7 +20,6 @@ class CAM(nn.Module):
         super().__init__()
         self.backbone, self.num_classes = backbone, num_classes
         self.head = class_map_head(backbone, num_classes)
-        self.conv_head = backbones.conv_head(backbone, num_classes)  # of Conformer only
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -37,11 +36,9 @@ class CAM(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        walk = backbones.walk(self.backbone, images)
-        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
+        x = backbones.walk(self.backbone, images).tokens  # [B, P + hw, D]
+        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
-        if self.conv_head is not None:
-            logits = logits + self.conv_head(walk.conv)
         return Localization(logits, select_class_maps(class_maps, logits, labels))
 
 
