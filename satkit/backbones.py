@@ -1,18 +1,21 @@
-"""Plain vision transformers of timm, and the only code here that knows how timm builds them.
+"""Backbones: plain vision transformers of timm, and how their tokens are reached.
 
 A *plain* ViT is a sequence of pre-norm blocks of equal width: DeiT, DeiT-III, augreg, DINO,
-DINOv2 (with or without registers), MAE and CLIP image towers. The rest of satkit asks this file
-for tokens, for the patch grid and for one block at a time.
+DINOv2 (with or without registers), MAE and CLIP image towers. Conformer joins such a transformer
+with convolutions. The rest of satkit asks this file for tokens and for the patch grid; nothing else
+knows how timm builds its models.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Attention, HybridEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
@@ -21,6 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from satkit.choices import did_you_mean
+from satkit.conformer import Conformer
+
+Backbone: TypeAlias = VisionTransformer | Conformer
 
 SHIPPED_BACKBONE = "vit_pico_convstem8_96"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / f"{SHIPPED_BACKBONE}.safetensors"
@@ -73,13 +79,15 @@ def kind(name: str) -> str:
         name: As timm knows it.
 
     Returns:
-        ``vit``, or ``cnn`` for all else that timm has.
+        ``vit``, ``conformer``, or ``cnn`` for all else that timm has.
 
     Raises:
         ValueError: Unknown name.
     """
     _check_name(name)
     module = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+    if module == "conformer":
+        return module
     return "vit" if module in ("vision_transformer", "deit", "backbones") else "cnn"
 
 
@@ -90,26 +98,33 @@ def create_backbone(
     image_size: int = 224,
     drop_path: float = 0.0,
     checkpoint: str | Path | None = None,
-) -> VisionTransformer:
-    """Create a plain ViT of timm without its classifier.
+) -> Backbone:
+    """Create a plain ViT of timm, or Conformer-S, without its classifier.
 
     Args:
-        name: Model name as timm knows it, for instance ``deit_small_patch16_224``, or the shipped
-            ``vit_pico_convstem8_96``.
+        name: Model name as timm knows it, for instance ``deit_small_patch16_224``, the shipped
+            ``vit_pico_convstem8_96``, or ``conformer_small_patch16``.
         pretrained: Load the pretrained weights: the shipped file, or through timm's hub.
-        image_size: Side of the square input in pixels; position embeddings are resized to it.
+        image_size: Side of the square input in pixels, a multiple of the patch size; position
+            embeddings are resized to it.
         drop_path: Stochastic depth of the last block, 0–1 (linear over the blocks).
-        checkpoint: File of weights to load in place of the hub's (timm's keys; safetensors or a
-            plain state dict).
+        checkpoint: File of weights to load in place of the hub's (timm's keys, for Conformer the
+            authors'; safetensors or a plain state dict).
 
     Returns:
         The transformer, with ``num_classes=0``.
 
     Raises:
-        ValueError: Unknown name, a model that is not a plain ViT, or an impossible size.
+        ValueError: Unknown name, a model that is not a plain ViT, an impossible size, or no
+            pretrained weights.
         FileNotFoundError: ``checkpoint`` does not exist.
     """
     _check_request(name, image_size, drop_path, checkpoint)
+    if pretrained and checkpoint is None and not timm.is_model_pretrained(name):
+        raise ValueError(
+            f"no pretrained weights of backbone {name!r} can be fetched; give a file of them as "
+            "checkpoint, or set pretrained=False"
+        )
     try:
         backbone = timm.create_model(
             name,
@@ -127,7 +142,9 @@ def create_backbone(
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} does not fit backbone {name!r}: {error}"
         ) from error
-    _check_plain(backbone, name)
+    if not isinstance(backbone, Conformer):  # which checks its size itself
+        _check_plain(backbone, name)
+        _check_divides(backbone, name, image_size)
     return backbone
 
 
@@ -170,13 +187,26 @@ def _check_plain(backbone: nn.Module, name: str) -> None:
         raise ValueError(_NOT_PLAIN.format(name=name))
 
 
-def grid_size(backbone: VisionTransformer) -> tuple[int, int]:
+def _check_divides(backbone: VisionTransformer, name: str, image_size: int) -> None:
+    patches, grid = backbone.patch_embed, grid_size(backbone)[0]
+    hybrid = isinstance(patches, HybridEmbed)  # convolutions of stride 2 round their grid up
+    side = math.ceil(image_size / grid) if hybrid else patches.patch_size[0]
+    if grid * side != image_size:
+        below = image_size // side * side
+        near = f"{below} or {below + side}" if below else str(side)
+        raise ValueError(
+            f"image_size is {image_size}; backbone {name!r} needs a multiple of its patch size of "
+            f"{side} pixels, for instance {near}"
+        )
+
+
+def grid_size(backbone: Backbone) -> tuple[int, int]:
     """Height and width of the grid of patch tokens."""
     height, width = backbone.patch_embed.grid_size
     return int(height), int(width)
 
 
-def check_images(backbone: VisionTransformer, images: Tensor) -> None:
+def check_images(backbone: Backbone, images: Tensor) -> None:
     """Refuse images that the backbone was not built for.
 
     Raises:
@@ -192,28 +222,53 @@ def check_images(backbone: VisionTransformer, images: Tensor) -> None:
         raise ValueError(f"images are {images.dtype}; expected normalised floats")
 
 
+def as_pretrained(network: nn.Module, images: Tensor) -> Tensor:
+    """Normalise images as the weights of a network of timm expect them.
+
+    satkit normalises all images with ImageNet's mean and spread; augreg and CLIP were trained with
+    others.
+
+    Args:
+        network: Made by timm, which says the mean and spread of its weights.
+        images: Normalised with ImageNet's mean and spread, [B, 3, H, W].
+
+    Returns:
+        [B, 3, H, W]; ``images`` itself where ImageNet's are right.
+    """
+    config: Any = getattr(network, "pretrained_cfg", {})
+    ours = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    theirs = (config.get("mean", ours[0]), config.get("std", ours[1]))
+    if theirs == ours:
+        return images
+    (mean, std), (own_mean, own_std) = (
+        [images.new_tensor(values)[:, None, None] for values in pair] for pair in (ours, theirs)
+    )
+    return (images * std + mean - own_mean) / own_std
+
+
 def embed(backbone: VisionTransformer, images: Tensor, extra_token: Tensor | None = None) -> Tensor:
     """Turn images into the tokens that enter the first block.
 
     Args:
         backbone: A plain ViT.
-        images: [B, 3, H, W].
+        images: Normalised with ImageNet's mean and spread, [B, 3, H, W].
         extra_token: [1, 1, D], appended behind the patch tokens (position included).
 
     Returns:
         Tokens [B, P + N (+ 1), D]: P prefix tokens (class, registers), N patch tokens.
     """
-    x = backbone._pos_embed(backbone.patch_embed(images))  # [B, P + N, D]
+    x = backbone.patch_embed(as_pretrained(backbone, images))  # [B, N, D]
+    x = backbone._pos_embed(x)  # [B, P + N, D]
     if extra_token is not None:
         x = torch.cat([x, extra_token.expand(x.shape[0], -1, -1)], dim=1)  # [B, P + N + 1, D]
     return backbone.norm_pre(x)
 
 
-def patch_grid(backbone: VisionTransformer, x: Tensor) -> Tensor:
+def patch_grid(backbone: Backbone, x: Tensor) -> Tensor:
     """Lay the patch tokens out as the image, dropping prefix tokens and an extra last token.
 
     Args:
-        backbone: A plain ViT.
+        backbone: A plain ViT or Conformer.
         x: One value a token [B, T], or a vector [B, T, D].
 
     Returns:
@@ -225,21 +280,76 @@ def patch_grid(backbone: VisionTransformer, x: Tensor) -> Tensor:
     return patches.transpose(1, -1).reshape(len(x), *x.shape[2:], height, width)
 
 
-def features(backbone: VisionTransformer, x: Tensor) -> Tensor:
+def features(backbone: Backbone, x: Tensor) -> Tensor:
     """Patch tokens behind the last LayerNorm (wherever timm keeps it), as a map.
 
     Args:
-        backbone: A plain ViT.
+        backbone: A plain ViT or Conformer.
         x: Tokens of its last block [B, T, D].
 
     Returns:
         [B, D, h, w].
     """
-    norm = backbone.fc_norm if isinstance(backbone.norm, nn.Identity) else backbone.norm
+    norm = backbone.norm
+    if isinstance(norm, nn.Identity) and isinstance(backbone, VisionTransformer):
+        norm = backbone.fc_norm
     return patch_grid(backbone, norm(x))
 
 
-def feature_map(backbone: VisionTransformer, images: Tensor) -> Tensor:
+class Walk(NamedTuple):
+    """What a backbone's blocks leave behind.
+
+    Attributes:
+        tokens: Of the last block, before the last LayerNorm: [B, T, D].
+        extras: What attentions that return a pair gave second, in the order of the blocks.
+        conv: Conformer's convolutional features, averaged over the image, [B, 1024]; None for a
+            plain ViT.
+    """
+
+    tokens: Tensor
+    extras: list[Tensor]
+    conv: Tensor | None
+
+
+def walk(backbone: Backbone, images: Tensor, extra_token: Tensor | None = None) -> Walk:
+    """Run all blocks on images.
+
+    Args:
+        backbone: A plain ViT or Conformer; some of its blocks' attentions may have been replaced by
+            ones that return ``(output, extra)``.
+        images: [B, 3, H, W].
+        extra_token: [1, 1, D], appended behind the patch tokens (position included).
+
+    Returns:
+        Tokens [B, P + N (+ 1), D], the extras, and Conformer's convolutional features.
+    """
+    extras: list[Tensor] = []
+
+    def run(block: Any, x: Tensor) -> Tensor:
+        if isinstance(block.attn, Attention):
+            return block(x)
+        x, extra = run_block(block, x)
+        extras.append(extra)
+        return x
+
+    if isinstance(backbone, Conformer):
+        x, conv = backbone(images, extra_token, run)
+        return Walk(x, extras, conv.mean(dim=(2, 3)))
+    x = embed(backbone, images, extra_token)
+    for block in backbone.blocks:
+        x = run(block, x)
+    return Walk(x, extras, None)
+
+
+def conv_head(backbone: Backbone, num_classes: int) -> nn.Linear | None:
+    """Classifier of Conformer's convolutional branch; None for a plain ViT, which has no such.
+
+    Its logits are added to those of the transformer branch, as in TS-CAM on Conformer.
+    """
+    return nn.Linear(backbone.conv_dim, num_classes) if isinstance(backbone, Conformer) else None
+
+
+def feature_map(backbone: Backbone, images: Tensor) -> Tensor:
     """Patch tokens behind the whole backbone, as a map.
 
     Args:
@@ -249,7 +359,7 @@ def feature_map(backbone: VisionTransformer, images: Tensor) -> Tensor:
     Returns:
         [B, D, h, w].
     """
-    return features(backbone, backbone.blocks(embed(backbone, images)))
+    return features(backbone, walk(backbone, images).tokens)
 
 
 def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from timm.layers import Attention
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from satkit import backbones
@@ -119,7 +118,7 @@ class SAT(nn.Module):
     """Spatial-Aware Token for weakly supervised object localization (Fig. 2).
 
     Args:
-        backbone: Plain ViT; changed in place (its last blocks get SQA).
+        backbone: Plain ViT or Conformer; changed in place (its last blocks get SQA).
         num_classes: C.
         spatial_blocks: N, how many blocks are spatial-aware (Table 9): 1 is block 10 and 2 are
             blocks 10–11 of 12 (the third and second last), else the last N.
@@ -135,7 +134,7 @@ class SAT(nn.Module):
 
     def __init__(
         self,
-        backbone: VisionTransformer,
+        backbone: backbones.Backbone,
         num_classes: int,
         *,
         spatial_blocks: int = 3,
@@ -156,6 +155,7 @@ class SAT(nn.Module):
             )
         self._create_token(token_init)
         self.head = nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=3, padding=1)
+        self.conv_head = backbones.conv_head(backbone, num_classes)  # of Conformer only
 
     def _create_token(self, token_init: str) -> None:
         class_token = self.backbone.cls_token
@@ -185,17 +185,13 @@ class SAT(nn.Module):
             ValueError: Images of another size or type than the backbone's.
         """
         backbones.check_images(self.backbone, images)
-        x = backbones.embed(self.backbone, images, self._spatial_token())  # [B, P + hw (+ 1), D]
-        gates = []
-        for index, block in enumerate(self.backbone.blocks):
-            if index in self.spatial:
-                x, gate = backbones.run_block(block, x)
-                gates.append(backbones.patch_grid(self.backbone, gate))  # [B, h, w]
-            else:
-                x = block(x)
+        walk = backbones.walk(self.backbone, images, self._spatial_token())
+        gates = [backbones.patch_grid(self.backbone, gate) for gate in walk.extras]  # N x [B, h, w]
         layer_maps = torch.stack(gates, dim=1)  # [B, N, h, w]
-        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        if self.conv_head is not None:
+            logits = logits + self.conv_head(walk.conv)
         return Localization(logits, layer_maps.mean(dim=1), layer_maps)
 
     def _spatial_token(self) -> Tensor | None:

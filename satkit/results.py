@@ -32,6 +32,7 @@ COMPUTING = (
     "model.py",
     "losses.py",
     "backbones.py",
+    "conformer.py",
     "methods/*.py",
     "boxes.py",
     "metrics.py",

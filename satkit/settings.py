@@ -40,7 +40,7 @@ class TrainSettings(BaseModel):
     runs_dir: str = Field("runs", description="folder of all runs")
     # model
     method: str = Field("sat", description="localizer, see satkit.list_methods()")
-    backbone: str = Field(SHIPPED_BACKBONE, description="plain ViT by its timm name")
+    backbone: str = Field(SHIPPED_BACKBONE, description="ViT or CNN by its timm name, or Conformer")
     pretrained: bool = Field(True, description="start from pretrained weights")
     checkpoint: str = Field("", description="file of backbone weights; timm's hub where empty")
     options: dict[str, int | float | str | bool] = Field(

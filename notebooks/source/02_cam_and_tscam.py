@@ -22,7 +22,7 @@
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU)
 dataset = ""  # aviary (with all parts of the lesson), or another data set; "": the profile's
 data_root = ""  # folder of the data set; Aviary needs none
-backbone = ""  # plain ViT by its timm name; "": as the profile says
+backbone = ""  # ViT by its timm name; "": as the profile says
 checkpoint = ""  # file of backbone weights; "": the shipped ones, or timm's hub
 epochs = 0  # passes over the training images; 0: as the profile says
 train_images = 0  # use so many training images; 0: as the profile says

@@ -54,9 +54,9 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "sat": Method(SAT, foreground=True, spatial_losses=True),
-    "cam": Method(CAM),
-    "tscam": Method(TSCAM),
+    "sat": Method(SAT, ("vit", "conformer"), foreground=True, spatial_losses=True),
+    "cam": Method(CAM, ("vit", "conformer")),
+    "tscam": Method(TSCAM, ("vit", "conformer")),
     "psol": Method(PSOL, classifier=True),
     "spol": Method(SPOL, classifier=True),
     "scm": Method(SCM),
@@ -118,7 +118,8 @@ def create_model(
 
     Args:
         method: One of :func:`list_methods`.
-        backbone: A plain ViT by its timm name, or the shipped ``vit_pico_convstem8_96``.
+        backbone: A plain ViT by its timm name, the shipped ``vit_pico_convstem8_96``, or
+            ``conformer_small_patch16``.
         num_classes: C.
         pretrained: Start from the backbone's pretrained weights.
         image_size: Side of the square input in pixels.

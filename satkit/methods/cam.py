@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from satkit import backbones
@@ -10,14 +9,14 @@ from satkit.model import Localization
 
 
 class CAM(nn.Module):
-    """Class activation maps of a plain ViT with a convolutional head.
+    """Class activation maps of a plain ViT or Conformer with a convolutional head.
 
     Args:
-        backbone: Plain ViT.
+        backbone: Plain ViT or Conformer.
         num_classes: C.
     """
 
-    def __init__(self, backbone: VisionTransformer, num_classes: int) -> None:
+    def __init__(self, backbone: backbones.Backbone, num_classes: int) -> None:
         super().__init__()
         self.backbone, self.num_classes = backbone, num_classes
         self.head = class_map_head(backbone, num_classes)
@@ -37,13 +36,13 @@ class CAM(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        x = self.backbone.blocks(backbones.embed(self.backbone, images))  # [B, P + hw, D]
+        x = backbones.walk(self.backbone, images).tokens  # [B, P + hw, D]
         class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         return Localization(logits, select_class_maps(class_maps, logits, labels))
 
 
-def class_map_head(backbone: VisionTransformer, num_classes: int) -> nn.Conv2d:
+def class_map_head(backbone: backbones.Backbone, num_classes: int) -> nn.Conv2d:
     """TS-CAM's head, which SAT shares: a 3x3 convolution from patch tokens to class maps."""
     return nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=3, padding=1)
 

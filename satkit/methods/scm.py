@@ -62,7 +62,9 @@ class SCM(TSCAM):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        class_maps, layer_maps = self.draw_maps(images)  # [B, C, h, w], [B, L, h, w]
+        class_maps, layer_maps = self.draw_maps(
+            backbones.walk(self.backbone, images)
+        )  # [B, C, h, w], [B, L, h, w]
         attention = layer_maps.sum(dim=1)  # [B, h, w]
         scored = self._diffuse(class_maps, attention) if self.training else class_maps
         logits = scored.mean(dim=(2, 3))  # GAP: [B, C]

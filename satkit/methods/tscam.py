@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from satkit import backbones
@@ -19,14 +18,14 @@ class TSCAM(nn.Module):
     averaged over heads and summed over all blocks (no rollout).
 
     Args:
-        backbone: Plain ViT with a class token; changed in place.
+        backbone: Plain ViT with a class token, or Conformer; changed in place.
         num_classes: C.
 
     Raises:
         ValueError: The backbone has no class token.
     """
 
-    def __init__(self, backbone: VisionTransformer, num_classes: int) -> None:
+    def __init__(self, backbone: backbones.Backbone, num_classes: int) -> None:
         super().__init__()
         if backbone.cls_token is None:
             raise ValueError("TS-CAM needs a backbone with a class token")
@@ -34,6 +33,7 @@ class TSCAM(nn.Module):
         for block in backbone.blocks:
             block.attn = ClassTokenAttention(block.attn)
         self.head = class_map_head(backbone, num_classes)
+        self.conv_head = backbones.conv_head(backbone, num_classes)  # of Conformer only
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -51,26 +51,26 @@ class TSCAM(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        class_maps, attention = self.draw_maps(images)  # [B, C, h, w], [B, L, h, w]
+        walk = backbones.walk(self.backbone, images)
+        class_maps, attention = self.draw_maps(walk)  # [B, C, h, w], [B, L, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        if self.conv_head is not None:
+            logits = logits + self.conv_head(walk.conv)
         maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
         return Localization(logits, maps, attention)
 
-    def draw_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def draw_maps(self, walk: backbones.Walk) -> tuple[Tensor, Tensor]:
         """Draw the two kinds of maps that are coupled.
 
         Args:
-            images: Normalised float [B, 3, S, S].
+            walk: Of the backbone over the images.
 
         Returns:
             Class maps [B, C, h, w], and every block's class-token attention [B, L, h, w].
         """
-        x = backbones.embed(self.backbone, images)  # [B, P + hw, D]
-        rows = []
-        for block in self.backbone.blocks:
-            x, row = backbones.run_block(block, x)
-            rows.append(backbones.patch_grid(self.backbone, row))  # [B, h, w]
-        return self.head(backbones.features(self.backbone, x)), torch.stack(rows, dim=1)
+        rows = [backbones.patch_grid(self.backbone, row) for row in walk.extras]  # L x [B, h, w]
+        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
+        return class_maps, torch.stack(rows, dim=1)
 
 
 class ClassTokenAttention(backbones.Projections):
