@@ -14,6 +14,7 @@ from torch import nn
 from satkit import backbones
 from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
+from satkit.methods.bas import BAS
 from satkit.methods.cam import CAM
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
@@ -50,8 +51,9 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "sat": Method(SAT, foreground=True, spatial_losses=True),
-    "cam": Method(CAM),
+    "cam": Method(CAM, backbones=("vit", "cnn")),
     "tscam": Method(TSCAM),
+    "bas": Method(BAS, backbones=("vit", "cnn"), foreground=True),
 }
 
 
@@ -108,7 +110,8 @@ def create_model(
 
     Args:
         method: One of :func:`list_methods`.
-        backbone: A plain ViT by its timm name, or the shipped ``vit_pico_convstem8_96``.
+        backbone: By its timm name, or the shipped ``vit_pico_convstem8_96``. A plain ViT; some
+            methods also work on CNNs.
         num_classes: C.
         pretrained: Start from the backbone's pretrained weights.
         image_size: Side of the square input in pixels.
@@ -135,7 +138,8 @@ def create_model(
         raise ValueError(f"method {method!r} learns from no classifier; leave it out")
     weights = read_weights(checkpoint) if checkpoint is not None else {}
     whole = any(key.startswith("backbone.") for key in weights)
-    vit = backbones.create_backbone(
+    cnn = backbones.kind(backbone) == "cnn"
+    network = (backbones.create_cnn if cnn else backbones.create_backbone)(
         backbone,
         pretrained=pretrained and not whole,
         image_size=image_size,
@@ -146,7 +150,7 @@ def create_model(
         options["classifier"] = classifier or create_model(
             "cam", backbone, num_classes, image_size=image_size
         )
-    model = entry.build(vit, num_classes, **options)
+    model = entry.build(network, num_classes, **options)
     if whole:
         load_weights(model, weights, f"{method} on {backbone} with {num_classes} classes")
     return model
