@@ -16,6 +16,7 @@ from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
 from satkit.methods.bas import BAS
 from satkit.methods.cam import CAM
+from satkit.methods.ornet import ORNet
 from satkit.methods.tscam import TSCAM
 from satkit.model import SAT
 
@@ -54,6 +55,7 @@ METHODS: dict[str, Method] = {
     "cam": Method(CAM, backbones=("vit", "cnn")),
     "tscam": Method(TSCAM),
     "bas": Method(BAS, backbones=("vit", "cnn"), foreground=True),
+    "ornet": Method(ORNet, foreground=True, classifier=True),
 }
 
 

@@ -170,7 +170,7 @@ class _LateBlocks(nn.Module):
         return backbones.patch_grid(self.backbone, block.norm1(x))  # type: ignore[operator]
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Class maps [B, C, h, w] of tokens [B, T, D], whose attention is under a mask [B, h, w]."""
+        """Class maps [B, C, h, w] of tokens [B, T, D]; the mask [B, h, w] is on the attention."""
         x = backbones.run_masked_block(self.backbone, self.index, x, mask)
         for block in self.backbone.blocks[self.index + 1 :]:
             x = block(x)

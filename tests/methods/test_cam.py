@@ -73,7 +73,7 @@ class TestCNN:
         with pytest.raises(ValueError, match=r"expected \[B, 3, 64, 64\]"):
             cnn.early(images[..., :32])
         other = backbones.create_cnn("mobilenetv3_small_100", image_size=64)
-        with pytest.raises(ValueError, match="MobileNetV3 cannot be split.*use a ResNet"):
+        with pytest.raises(ValueError, match=r"MobileNetV3 cannot be split.*use a ResNet"):
             other.early(images)
 
 
