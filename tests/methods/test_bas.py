@@ -157,6 +157,15 @@ def test_constant_module():
 
 
 @pytest.mark.parametrize(
+    ("backbone", "parameters"), [("resnet50", 1_843_400), ("deit_small_patch16_224", 691_400)]
+)
+def test_cost_of_the_generator(backbone, parameters):
+    with torch.device("meta"):
+        model = create_model("bas", backbone, 200)
+    assert sum(p.numel() for p in model.generator.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"area_weight": -1.0}, "area_weight is -1.0"),

@@ -58,6 +58,14 @@ def test_first_third_of_the_blocks_makes_the_map(model):
     assert len(model.backbone.blocks) == 2 and len(model.classifier.backbone.blocks) == 8
 
 
+def test_cost_on_deit_small():
+    with torch.device("meta"):
+        model = create_model("ornet", "deit_small_patch16_224", 200)
+    classifier = sum(p.numel() for p in model.classifier.parameters())
+    assert classifier == 22_357_064
+    assert sum(p.numel() for p in model.parameters()) - classifier == 7_802_689
+
+
 @pytest.mark.parametrize(("attention", "kept"), [(0.0, 0.0), (0.5, 0.5), (1.0, 0.8)])
 def test_attentive_erasing(attention, kept):
     torch.manual_seed(0)
