@@ -1,9 +1,9 @@
-"""Backbones: plain vision transformers of timm, and how their tokens are reached.
+"""Backbones of timm, and the only code here that knows how timm builds them.
 
 A *plain* ViT is a sequence of pre-norm blocks of equal width: DeiT, DeiT-III, augreg, DINO,
 DINOv2 (with or without registers), MAE and CLIP image towers. Conformer joins such a transformer
-with convolutions. The rest of satkit asks this file for tokens and for the patch grid; nothing else
-knows how timm builds its models.
+with convolutions. The rest of satkit asks this file for tokens and for the patch grid, and of a CNN
+for its last feature map.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Attention, HybridEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import ResNet
 from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
@@ -126,26 +127,35 @@ def create_backbone(
             "checkpoint, or set pretrained=False"
         )
     try:
-        backbone = timm.create_model(
+        backbone = _timm_model(
+            name, pretrained, checkpoint, img_size=image_size, drop_path_rate=drop_path
+        )
+    except TypeError as error:  # the model has no such thing as an input size
+        raise ValueError(_NOT_PLAIN.format(name=name)) from error
+    if not isinstance(backbone, Conformer):  # which checks its size itself
+        _check_plain(backbone, name)
+        _check_divides(backbone, name, image_size)
+    return backbone
+
+
+def _timm_model(
+    name: str, pretrained: bool, checkpoint: str | Path | None, **arguments: Any
+) -> Any:
+    """Create a model of timm without classifier, and load its weights."""
+    try:
+        return timm.create_model(
             name,
             pretrained=pretrained or checkpoint is not None,
             pretrained_cfg_overlay={"file": str(checkpoint)} if checkpoint else None,
             num_classes=0,
-            img_size=image_size,
-            drop_path_rate=drop_path,
+            **arguments,
         )
-    except TypeError as error:  # the model has no such thing as an input size
-        raise ValueError(_NOT_PLAIN.format(name=name)) from error
     except (RuntimeError, AttributeError, KeyError) as error:  # timm's converters trip over it
         if checkpoint is None:
             raise
         raise ValueError(
             f"checkpoint {str(checkpoint)!r} does not fit backbone {name!r}: {error}"
         ) from error
-    if not isinstance(backbone, Conformer):  # which checks its size itself
-        _check_plain(backbone, name)
-        _check_divides(backbone, name, image_size)
-    return backbone
 
 
 _NOT_PLAIN = (
@@ -212,7 +222,11 @@ def check_images(backbone: Backbone, images: Tensor) -> None:
     Raises:
         ValueError: ``images`` is not a float tensor [B, 3, S, S] of the backbone's size.
     """
-    size = tuple(backbone.patch_embed.img_size)
+    height, width = backbone.patch_embed.img_size
+    _check_images(images, (int(height), int(width)))
+
+
+def _check_images(images: Tensor, size: tuple[int, int]) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or tuple(images.shape[-2:]) != size:
         raise ValueError(
             f"images have shape {tuple(images.shape)}; expected [B, 3, {size[0]}, {size[1]}]: "
@@ -349,16 +363,23 @@ def conv_head(backbone: Backbone, num_classes: int) -> nn.Linear | None:
     return nn.Linear(backbone.conv_dim, num_classes) if isinstance(backbone, Conformer) else None
 
 
-def feature_map(backbone: Backbone, images: Tensor) -> Tensor:
-    """Patch tokens behind the whole backbone, as a map.
+def feature_map(backbone: Backbone | CNN, images: Tensor) -> Tensor:
+    """Features behind the whole backbone, as a map.
 
     Args:
-        backbone: A plain ViT.
-        images: [B, 3, H, W].
+        backbone: A plain ViT, Conformer or CNN.
+        images: Normalised float [B, 3, S, S] of its size.
 
     Returns:
         [B, D, h, w].
+
+    Raises:
+        ValueError: Images of another size or type.
     """
+    if isinstance(backbone, CNN):
+        found: Tensor = backbone(images)
+        return found
+    check_images(backbone, images)
     return features(backbone, walk(backbone, images).tokens)
 
 
@@ -412,3 +433,157 @@ class Projections(nn.Module):
         """Join the heads and project: [B, heads, T, d] to [B, T, D]."""
         x = x.transpose(1, 2).flatten(2)
         return self.proj_drop(self.proj(self.norm(x)))
+
+
+def run_masked_block(
+    backbone: VisionTransformer, index: int, x: Tensor, mask: Tensor | None
+) -> Tensor:
+    """Run a block whose attention sees masked patch tokens; its skip connections see them whole.
+
+    Args:
+        backbone: A plain ViT.
+        index: Of the block, from 0.
+        x: Tokens [B, T, D].
+        mask: [B, h, w], multiplied onto the normalized patch tokens; prefix tokens stay. None: no
+            mask.
+
+    Returns:
+        Tokens [B, T, D].
+    """
+    block: Any = backbone.blocks[index]
+    if mask is None:
+        tokens: Tensor = block(x)
+        return tokens
+    prefix = mask.new_ones(len(mask), int(backbone.num_prefix_tokens))  # [B, P]
+    keep = torch.cat([prefix, mask.flatten(1)], dim=1)  # [B, T]
+    x = x + block.drop_path1(block.ls1(block.attn(block.norm1(x) * keep[..., None])))
+    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+
+class CNN(nn.Module):
+    """A network of timm up to its last feature map; :func:`create_cnn` makes it.
+
+    Args:
+        body: Model of timm without what comes behind the feature map.
+        image_size: Side of the square input in pixels.
+        embed_dim: D, channels of the feature map.
+        grid_size: Height and width of the feature map.
+    """
+
+    def __init__(
+        self, body: nn.Module, image_size: int, embed_dim: int, grid_size: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.body: Any = body
+        self.image_size, self.embed_dim, self.grid_size = image_size, embed_dim, grid_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the feature map.
+
+        Args:
+            images: Normalised float [B, 3, S, S] of the size that the CNN was made for.
+
+        Returns:
+            [B, D, h, w].
+
+        Raises:
+            ValueError: Images of another size or type.
+        """
+        _check_images(images, (self.image_size, self.image_size))
+        features: Tensor = self.body.forward_features(as_pretrained(self.body, images))
+        return features
+
+    def early(self, images: Tensor) -> Tensor:
+        """Compute what enters the last stage of a ResNet.
+
+        Args:
+            images: As in :meth:`forward`.
+
+        Returns:
+            [B, E, h', w'].
+
+        Raises:
+            ValueError: Images of another size or type, or the CNN is no ResNet.
+        """
+        _check_images(images, (self.image_size, self.image_size))
+        self.last_stage()
+        body, images = self.body, as_pretrained(self.body, images)
+        x = body.maxpool(body.act1(body.bn1(body.conv1(images))))
+        x = body.layer3(body.layer2(body.layer1(x)))
+        return x  # type: ignore[no-any-return]
+
+    def last_stage(self) -> tuple[nn.Module, int]:
+        """Last stage of a ResNet.
+
+        Returns:
+            The layers, part of this CNN, and E, the channels that enter them.
+
+        Raises:
+            ValueError: The CNN is no ResNet.
+        """
+        if not isinstance(self.body, ResNet):
+            raise ValueError(
+                f"{type(self.body).__name__} cannot be split into early and late layers; use a "
+                "ResNet of timm, for instance resnet50, or a plain ViT"
+            )
+        return self.body.layer4, int(self.body.feature_info[-2]["num_chs"])
+
+
+def create_cnn(
+    name: str,
+    *,
+    pretrained: bool = False,
+    image_size: int = 224,
+    drop_path: float = 0.0,
+    checkpoint: str | Path | None = None,
+) -> CNN:
+    """Create a network of timm that ends with its last feature map.
+
+    Fully connected layers and all else behind the feature map are left out.
+
+    Args:
+        name: Model name as timm knows it, for instance ``resnet50`` or ``vgg16``.
+        pretrained: Load the pretrained weights through timm's hub.
+        image_size: Side of the square input in pixels.
+        drop_path: Stochastic depth, 0–1, in networks that have it (VGG and Inception do not).
+        checkpoint: File of weights to load in place of the hub's, with timm's keys.
+
+    Returns:
+        The CNN.
+
+    Raises:
+        ValueError: Unknown name, a network without such a map, or too small a size.
+        FileNotFoundError: ``checkpoint`` does not exist.
+    """
+    _check_request(name, image_size, drop_path, checkpoint)
+    shape, unused = _dry_run(name, image_size)
+    try:
+        body = _timm_model(name, pretrained, checkpoint, drop_path_rate=drop_path)
+    except TypeError:  # it has no stochastic depth
+        body = _timm_model(name, pretrained, checkpoint)
+    for child in unused:
+        setattr(body, child, nn.Identity())
+    return CNN(body, image_size, shape[1], (shape[2], shape[3]))
+
+
+def _dry_run(name: str, image_size: int) -> tuple[tuple[int, ...], set[str]]:
+    """Shape of the feature map, and names of the layers that it does not need; costs no memory."""
+    with torch.device("meta"), torch.enable_grad():
+        body: Any = timm.create_model(name, num_classes=0).eval()
+        try:
+            features = body.forward_features(torch.zeros(1, 3, image_size, image_size))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise ValueError(
+                f"backbone {name!r} has no feature map for images of {image_size} pixels: {error}"
+            ) from error
+    shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+    if len(shape) != 4 or shape[1] != body.num_features:
+        raise ValueError(
+            f"backbone {name!r} gives features of shape {shape}, not a map [1, D, h, w]: it is "
+            "neither a plain ViT nor a CNN; use for instance deit_small_patch16_224 or resnet50"
+        )
+    names, parameters = zip(*body.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+    children = {name.split(".")[0] for name in names}
+    used = {name.split(".")[0] for name, g in zip(names, gradients, strict=True) if g is not None}
+    return shape, children - used

@@ -15,8 +15,10 @@ from satkit import backbones
 from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
 from satkit.methods.attention_map import AttentionMap
+from satkit.methods.bas import BAS
 from satkit.methods.cam import CAM
 from satkit.methods.lctr import LCTR
+from satkit.methods.ornet import ORNet
 from satkit.methods.psol import PSOL
 from satkit.methods.scm import SCM
 from satkit.methods.spol import SPOL
@@ -55,13 +57,15 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "sat": Method(SAT, ("vit", "conformer"), foreground=True, spatial_losses=True),
-    "cam": Method(CAM, ("vit", "conformer")),
+    "cam": Method(CAM, ("vit", "cnn", "conformer")),
     "tscam": Method(TSCAM, ("vit", "conformer")),
-    "psol": Method(PSOL, classifier=True),
-    "spol": Method(SPOL, classifier=True),
     "scm": Method(SCM),
     "lctr": Method(LCTR),
     "attention_map": Method(AttentionMap, foreground=True, spatial_losses=True),
+    "bas": Method(BAS, ("vit", "cnn"), foreground=True),
+    "ornet": Method(ORNet, foreground=True, classifier=True),
+    "psol": Method(PSOL, classifier=True),
+    "spol": Method(SPOL, classifier=True),
 }
 
 
@@ -118,8 +122,8 @@ def create_model(
 
     Args:
         method: One of :func:`list_methods`.
-        backbone: A plain ViT by its timm name, the shipped ``vit_pico_convstem8_96``, or
-            ``conformer_small_patch16``.
+        backbone: By its timm name, the shipped ``vit_pico_convstem8_96``, or
+            ``conformer_small_patch16``. A plain ViT; some methods also work on CNNs or Conformer.
         num_classes: C.
         pretrained: Start from the backbone's pretrained weights.
         image_size: Side of the square input in pixels.
@@ -146,7 +150,8 @@ def create_model(
         raise ValueError(f"method {method!r} learns from no classifier; leave it out")
     weights = read_weights(checkpoint) if checkpoint is not None else {}
     whole = any(key.startswith("backbone.") for key in weights)
-    vit = backbones.create_backbone(
+    cnn = backbones.kind(backbone) == "cnn"
+    network = (backbones.create_cnn if cnn else backbones.create_backbone)(
         backbone,
         pretrained=pretrained and not whole,
         image_size=image_size,
@@ -157,7 +162,7 @@ def create_model(
         options["classifier"] = classifier or create_model(
             "cam", backbone, num_classes, image_size=image_size
         )
-    model = entry.build(vit, num_classes, **options)
+    model = entry.build(network, num_classes, **options)
     if whole:
         load_weights(model, weights, f"{method} on {backbone} with {num_classes} classes")
     return model

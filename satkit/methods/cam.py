@@ -1,25 +1,49 @@
-"""CAM: the class activation map of a ViT's patch tokens, where the course starts."""
+"""CAM: the class activation map of a CNN or of a ViT's patch tokens, where the course starts."""
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from satkit import backbones
+from satkit.choices import check_choice
+from satkit.methods import regularizers
 from satkit.model import Localization
+
+Regularizer = Literal["none", "hide_and_seek", "cutmix", "adl", "acol"]
 
 
 class CAM(nn.Module):
-    """Class activation maps of a plain ViT or Conformer with a convolutional head.
+    """Class activation maps (Zhou et al., CVPR 2016).
+
+    On a CNN the head is the classic linear layer, which commutes with the average over places; on
+    a transformer it is TS-CAM's convolution.
 
     Args:
-        backbone: Plain ViT or Conformer.
+        backbone: Plain ViT, Conformer or CNN.
         num_classes: C.
+        regularizer: What widens the maps in training, see :mod:`satkit.methods.regularizers`.
+            ``acol`` adds a second head, whose map counts at inference too.
+
+    Raises:
+        ValueError: Unknown regularizer.
     """
 
-    def __init__(self, backbone: backbones.Backbone, num_classes: int) -> None:
+    def __init__(
+        self,
+        backbone: backbones.Backbone | backbones.CNN,
+        num_classes: int,
+        *,
+        regularizer: Regularizer = "none",
+    ) -> None:
         super().__init__()
-        self.backbone, self.num_classes = backbone, num_classes
+        check_choice("regularizer", regularizer, get_args(Regularizer))
+        self.backbone, self.num_classes, self.regularizer = backbone, num_classes, regularizer
         self.head = class_map_head(backbone, num_classes)
+        self.second_head = class_map_head(backbone, num_classes) if regularizer == "acol" else None
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.
@@ -29,22 +53,58 @@ class CAM(nn.Module):
             labels: int [B], the classes whose maps are wanted; the predicted ones where None.
 
         Returns:
-            Logits [B, C] and class maps [B, h, w] (of any sign).
+            Logits [B, C] and class maps [B, h, w] (of any sign; 0–1 with ``acol``). In training,
+            ``cutmix`` brings its own ``cls`` and ``acol`` the second head's loss ``erased``.
 
         Raises:
-            ValueError: Images or labels that do not fit the model.
+            ValueError: Images or labels that do not fit the model; no labels in training with a
+                regularizer that needs them.
         """
-        backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        x = backbones.walk(self.backbone, images).tokens  # [B, P + hw, D]
-        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        active = self.regularizer if self.training else "none"
+        if active in ("cutmix", "acol") and labels is None:
+            raise ValueError(f"regularizer {active!r} needs labels in training")
+        if active == "hide_and_seek":
+            images = regularizers.hide_patches(images)
+        if active == "cutmix" and labels is not None:
+            images, partner, share = regularizers.cut_mix(images)
+            output = self._localize(images, labels)
+            loss = regularizers.mixed_loss(output.logits, labels, partner, share)
+            return output._replace(losses={"cls": loss})
+        return self._localize(images, labels)
+
+    def _localize(self, images: Tensor, labels: Tensor | None) -> Localization:
+        features = backbones.feature_map(self.backbone, images)  # [B, D, h, w]
+        if self.training and self.regularizer == "adl":
+            features = regularizers.drop_attention(features)
+        class_maps = self.head(features)  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
-        return Localization(logits, select_class_maps(class_maps, logits, labels))
+        maps = select_class_maps(class_maps, logits, labels)  # [B, h, w]
+        if self.second_head is None:
+            return Localization(logits, maps)
+        chosen = logits.argmax(dim=1) if labels is None else labels  # [B]
+        second = self.second_head(regularizers.erase_salient(features, maps))  # [B, C, h, w]
+        second_logits = second.mean(dim=(2, 3))  # [B, C]
+        pair = (maps, select_class_maps(second, second_logits, chosen))
+        joint = torch.maximum(*map(regularizers.normalize, pair))
+        losses = {"erased": cross_entropy(second_logits, chosen)} if self.training else None
+        return Localization(logits, joint, losses=losses)
 
 
-def class_map_head(backbone: backbones.Backbone, num_classes: int) -> nn.Conv2d:
-    """TS-CAM's head, which SAT shares: a 3x3 convolution from patch tokens to class maps."""
-    return nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=3, padding=1)
+def class_map_head(backbone: backbones.Backbone | backbones.CNN, num_classes: int) -> nn.Conv2d:
+    """Head from features to class maps.
+
+    Args:
+        backbone: Plain ViT, Conformer or CNN.
+        num_classes: C.
+
+    Returns:
+        On a transformer TS-CAM's head, which SAT shares, a 3x3 convolution; on a CNN the linear
+        layer of CAM, as a 1x1 convolution.
+    """
+    linear = isinstance(backbone, backbones.CNN)
+    kernel, padding = (1, 0) if linear else (3, 1)
+    return nn.Conv2d(backbone.embed_dim, num_classes, kernel_size=kernel, padding=padding)
 
 
 def select_class_maps(class_maps: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
