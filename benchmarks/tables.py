@@ -39,7 +39,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "LCTR": {"method": "lctr"},
     "BAS": {"method": "bas"},
     "BAS*": {
-        "method": "bas", "losses": "none", "area_term": "batch_area",
+        "method": "bas", "losses": "guidance", "area_term": "batch_area",
         "pixel_term": "normalization",
     },
     "ORNet": {"method": "ornet"},
