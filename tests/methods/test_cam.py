@@ -118,5 +118,5 @@ class TestCAM:
         assert run.finished and isinstance(run.model().backbone, backbones.CNN)
 
     def test_methods_of_tokens_refuse_a_cnn(self):
-        with pytest.raises(ValueError, match="'sat' works on vit and conformer, but.*a cnn"):
+        with pytest.raises(ValueError, match=r"'sat' works on vit and conformer, but.*a cnn"):
             create_model("sat", "resnet18", 5)
