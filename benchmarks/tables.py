@@ -71,9 +71,9 @@ SHOWN = {
     "train_seconds": "training, s",
     "train_images_per_second": "images/s",
 }
-COMPARED = {
-    **{k: v for k, v in SHOWN.items() if k not in ("train_seconds", "train_images_per_second")},
-    "top5_loc": "Top-5 Loc",
+SCORES = {k: v for k, v in SHOWN.items() if not k.startswith("train_")}
+SCORES["top5_loc"] = "Top-5 Loc"
+COVERAGE_AND_COSTS = {
     "untrained_gt_known": "GT-known untrained",
     "covered_head": "head, %",
     "covered_wing": "wing, %",
@@ -84,7 +84,6 @@ COMPARED = {
     "gmacs": "GMACs",
     "images_per_second": "images/s",
     "training_memory": "a step, MB",
-    "train_seconds": "training, s",
 }
 FULL_IMAGE = {
     "gt_known": "full_image@0.5",
@@ -97,11 +96,11 @@ TITLES = {
     "birds": "CUB-200-2011, 418 of its training and 414 of its test photographs, DeiT-Ti",
     "tiny_imagenet": "Tiny-ImageNet, 100 classes, a part of its photographs, DeiT-Ti",
 }
-#: What a page shows: columns, and how many rows (None: all)
-PAGES: dict[str, tuple[dict[str, str], int | None]] = {
-    "README.md": (SHOWN, 6),
-    "docs/results.md": (SHOWN, 6),
-    "docs/methods/comparison.md": (COMPARED, None),
+#: What a page shows of each data set: columns, and how many rows (None: all)
+PAGES: dict[str, list[tuple[dict[str, str], int | None]]] = {
+    "README.md": [(SHOWN, 6)],
+    "docs/results.md": [(SHOWN, 6)],
+    "docs/methods/comparison.md": [(SCORES, None), (COVERAGE_AND_COSTS, None)],
 }
 START, END = "<!-- results -->\n", "<!-- /results -->"
 
@@ -195,13 +194,16 @@ def markdown(dataset: str, shown: dict[str, str], count: int | None) -> str:
     table = pd.read_csv(RESULTS / f"table_{dataset}.csv")
     table = table[table["row"].isin(list(ROWS)[:count])]
     columns = {k: v for k, v in shown.items() if k in table}
+    if not columns:
+        return ""
     lines = ["| method | seeds | " + " | ".join(columns.values()) + " |"]
     lines.append("|---" * (len(columns) + 2) + "|")
     for name, group in table.groupby("row", sort=False):
         cells = [spread(group[column]) for column in columns]
         lines.append(f"| {name} | {len(group)} | " + " | ".join(cells) + " |")
     trivial = [spread(table[FULL_IMAGE[c]][:1]) if c in FULL_IMAGE else "" for c in columns]
-    lines.append("| full-image box | | " + " | ".join(trivial) + " |")
+    if any(trivial):
+        lines.append("| full-image box | | " + " | ".join(trivial) + " |")
     return "\n".join([f"**{TITLES.get(dataset, dataset)}**", "", *lines, "", origin(table)])
 
 
@@ -227,7 +229,8 @@ def origin(table: pd.DataFrame) -> str:
 def results_block(page: str) -> str:
     """All tables of a page, in the order of `TITLES`."""
     there = [name for name in TITLES if (RESULTS / f"table_{name}.csv").exists()]
-    return "\n\n".join(markdown(name, *PAGES[page]) for name in there) + "\n"
+    blocks = [markdown(name, *part) for name in there for part in PAGES[page]]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def write_pages() -> None:
