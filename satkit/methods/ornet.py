@@ -24,7 +24,7 @@ class ORNet(nn.Module):
         backbone: Plain ViT; its later blocks are cut off.
         num_classes: C.
         classifier: Trained localizer ``cam``, the evaluator; it is frozen.
-        area_weight: Of the map's mean area.
+        area_weight: Of the area loss: the map's mean and the activation of unlikely classes.
         entropy_weight: Of the weighted entropy loss L_w.
 
     Raises:
@@ -93,7 +93,7 @@ class ORNet(nn.Module):
         logits = self.classifier(images * shown).logits
         losses = {
             "cls": cross_entropy(logits, labels),
-            "fpm_area": self.area_weight * area_loss(maps),
+            "fpm_area": self.area_weight * (area_loss(maps) + unlikely_activation(logits)),
             "fpm_entropy": self.entropy_weight * weighted_entropy_loss(maps),
         }
         return Localization(logits, maps, losses=losses)
@@ -109,3 +109,16 @@ def erase(maps: Tensor) -> Tensor:
         [B, h, w]: each value M kept with probability 0.6 M + 0.2, else 0.
     """
     return maps * torch.bernoulli(0.6 * maps.detach() + 0.2)
+
+
+def unlikely_activation(logits: Tensor) -> Tensor:
+    """Second part of ORNet's area loss: what the classes ranked 4 to 25 are activated.
+
+    Args:
+        logits: [B, C], means of class maps.
+
+    Returns:
+        Their sum over these ranks (as many as there are), mean over images: scalar of any sign.
+    """
+    ranked = logits.topk(min(25, logits.shape[1]), dim=1).values  # [B, <= 25]
+    return ranked[:, 3:].sum(dim=1).mean()
