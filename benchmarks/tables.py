@@ -45,7 +45,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "pixel_term": "normalization",
     },
     "ORNet": {"method": "ornet"},
-    "ORNet, w_e = 0.1": {"method": "ornet", "entropy_weight": 0.1},
+    "ORNet (w_e = 0.1)": {"method": "ornet", "entropy_weight": 0.1},
     "PSOL": {"method": "psol"},
     "SPOL": {"method": "spol"},
 }  # fmt: skip
