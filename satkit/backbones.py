@@ -142,20 +142,23 @@ def _timm_model(
     name: str, pretrained: bool, checkpoint: str | Path | None, **arguments: Any
 ) -> Any:
     """Create a model of timm without classifier, and load its weights."""
+    if checkpoint is None:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    state = torch.get_rng_state()
+    fresh = timm.create_model(name, num_classes=0, **arguments)
+    torch.set_rng_state(state)  # so that what the file lacks is equal in both
+    overlay, misfit = {"file": str(checkpoint)}, f"checkpoint {str(checkpoint)!r} does not fit"
     try:
-        return timm.create_model(
-            name,
-            pretrained=pretrained or checkpoint is not None,
-            pretrained_cfg_overlay={"file": str(checkpoint)} if checkpoint else None,
-            num_classes=0,
-            **arguments,
+        model = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
     except (RuntimeError, AttributeError, KeyError) as error:  # timm's converters trip over it
-        if checkpoint is None:
-            raise
-        raise ValueError(
-            f"checkpoint {str(checkpoint)!r} does not fit backbone {name!r}: {error}"
-        ) from error
+        raise ValueError(f"{misfit} backbone {name!r}: {error}") from error
+    before = dict(fresh.named_parameters())
+    left = [n for n, p in model.named_parameters() if p.ndim > 1 and torch.equal(p, before[n])]
+    if left:  # timm itself would only log it
+        raise ValueError(f"{misfit} backbone {name!r}: it has no weights for {', '.join(left[:5])}")
+    return model
 
 
 _NOT_PLAIN = (

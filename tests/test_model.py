@@ -254,6 +254,16 @@ class TestBackbones:
         with pytest.raises(ValueError, match=r"drop_path is 1\.5"):
             create_backbone(SMALL, drop_path=1.5)
 
+    def test_checkpoint_that_lacks_weights(self, tmp_path):
+        whole = create_backbone("deit_tiny_patch16_224", image_size=32).state_dict()
+        some = {name: value for name, value in whole.items() if not name.startswith("blocks.7")}
+        for number, state in enumerate(({"other": torch.zeros(2)}, some)):
+            torch.save(state, tmp_path / f"{number}.pth")
+            with pytest.raises(ValueError, match=r"does not fit backbone .* has no weights for"):
+                create_backbone(
+                    "deit_tiny_patch16_224", image_size=32, checkpoint=tmp_path / f"{number}.pth"
+                )
+
     def test_checkpoint_of_another_architecture(self, tmp_path):
         other = create_backbone("deit_tiny_patch16_224").state_dict()
         torch.save(other, tmp_path / "deit.pth")
