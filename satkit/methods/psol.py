@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
 from satkit import backbones
 from satkit.boxes import component_boxes
-from satkit.methods.cam import check_labels, select_class_maps
+from satkit.methods.cam import check_labels
 from satkit.model import Localization
 
 HIDDEN = 512  # width of the regressor's hidden layer, as in the authors' code
@@ -70,8 +70,8 @@ class PSOL(nn.Module):
     def fit(self, batches: Iterable[dict[str, Any]]) -> None:
         """Find mean and first principal component of each class's patch features (DDT).
 
-        The sign of a principal component means nothing. It is chosen so that the projection grows
-        with the classifier's class map.
+        The sign of a principal component means nothing. It is chosen so that the projection is
+        lower along the images' borders, which show background more often than objects.
 
         Args:
             batches: Dicts with ``image`` [B, 3, S, S] and ``label`` int [B].
@@ -79,21 +79,22 @@ class PSOL(nn.Module):
         count, width = self.num_classes, self.mean.shape[1]
         total, patches = torch.zeros_like(self.mean), self.mean.new_zeros(count)
         square = self.mean.new_zeros(count, width, width)
-        guide, activity = torch.zeros_like(self.mean), self.mean.new_zeros(count)
+        grid = torch.ones(backbones.grid_size(self.backbone), dtype=torch.bool)
+        grid[1:-1, 1:-1] = False
+        border = grid.flatten().to(self.mean.device)  # [hw]
+        outer = torch.zeros_like(self.mean)  # sum over images of the border's mean
         for batch in batches:
-            labels = batch["label"].to(self.mean.device)
-            features, class_map = self._describe(batch["image"].to(self.mean.device), labels)
-            for label, x, s in zip(labels.tolist(), features, class_map, strict=True):
+            features = self._describe(batch["image"].to(self.mean.device))  # [B, hw, D]
+            for label, x in zip(batch["label"].tolist(), features, strict=True):
                 total[label] += x.sum(dim=0)
                 patches[label] += len(x)
                 square[label] += x.T @ x
-                guide[label] += s @ x
-                activity[label] += s.sum()
+                outer[label] += x[border].mean(dim=0) * len(x)
         for label in patches.nonzero().flatten().tolist():
             mean = total[label] / patches[label]
             covariance = square[label] / patches[label] - torch.outer(mean, mean)
             direction = torch.linalg.eigh(covariance).eigenvectors[:, -1]  # of the largest
-            along = (guide[label] - activity[label] * mean) @ direction
+            along = (mean - outer[label] / patches[label]) @ direction
             self.mean[label], self.direction[label] = (
                 mean,
                 direction * torch.where(along < 0, -1, 1),
@@ -111,7 +112,7 @@ class PSOL(nn.Module):
             lies on the object's side.
         """
         with torch.no_grad():
-            features, _ = self._describe(images, labels)  # [B, hw, D]
+            features = self._describe(images)  # [B, hw, D]
         centred = features - self.mean[labels][:, None]
         projection = torch.einsum("bnd,bd->bn", centred, self.direction[labels])
         grid = projection.unflatten(1, backbones.grid_size(self.backbone))  # [B, h, w]
@@ -151,12 +152,10 @@ class PSOL(nn.Module):
         box = self.box_weight * mse_loss(found, self.pseudo_boxes(images, labels))
         return Localization(logits, maps, losses={"cls": cross_entropy(logits, labels), "box": box})
 
-    def _describe(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The classifier's patch features [B, hw, D] and the class maps [B, hw] of the labels."""
+    def _describe(self, images: Tensor) -> Tensor:
+        """The classifier's patch features [B, hw, D]."""
         features = backbones.feature_map(self.classifier.backbone, images)  # [B, D, h, w]
-        class_maps = self.classifier.head(features)  # [B, C, h, w]
-        chosen = select_class_maps(class_maps, class_maps, labels)  # [B, h, w]
-        return features.flatten(2).transpose(1, 2), chosen.flatten(1)
+        return features.flatten(2).transpose(1, 2)
 
 
 def box_maps(boxes: Tensor, size: int) -> Tensor:
