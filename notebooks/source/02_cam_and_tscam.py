@@ -1,11 +1,12 @@
 # %% [markdown]
-# # 02 · CAM and TS-CAM: why a classifier points at a part
+# # 02 · CAM and TS-CAM: what a classifier points at
 #
 # A network that names birds must look at them. So its insides should tell *where* the bird is: that
-# is the idea of CAM, and of weakly supervised localization. It works, and it fails in one typical
-# way: the map shows the part that gives the bird away, not the bird. This lesson builds CAM and
-# TS-CAM, measures the failure part by part, and asks whether classification and localization want
-# the same thing at all.
+# is the idea of CAM, and of weakly supervised localization. It works on CNNs, and fails in a typical
+# way: the map shows the part that gives the bird away, not the bird. On a transformer, whose patches
+# exchange what they know, it may fail in another way, and you will see which. This lesson builds CAM
+# and TS-CAM, measures the failure part by part, and asks whether classification and localization
+# want the same thing at all.
 #
 # ## What you will learn
 #
@@ -221,7 +222,9 @@ painted.round(1).astype(object).where(painted.notna(), "–") if has_parts else 
 # <details><summary>What to look for</summary>
 #
 # Where painting a part over costs much, the classifier lives off it; where the map covers that part
-# and little else, you see the *part-only failure*. In Aviary a species differs in every part, the
+# and little else, you see the *part-only failure*. Where the map covers more of the background than
+# of the bird, you see the transformer's: a patch beside the bird has heard of it through the
+# attention, and for the mean it is as good as any. In Aviary a species differs in every part, the
 # head most, so there is something to be found everywhere. With `-p variant head_only` in 05 there is
 # not.
 #
