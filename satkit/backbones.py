@@ -147,8 +147,9 @@ def _timm_model(
     state = torch.get_rng_state()
     fresh = timm.create_model(name, num_classes=0, **arguments)
     torch.set_rng_state(state)  # so that what the file lacks is equal in both
-    overlay, misfit = {"file": str(checkpoint)}, f"checkpoint {str(checkpoint)!r} does not fit"
+    misfit = f"checkpoint {str(checkpoint)!r} does not fit"
     try:
+        overlay = _weights_of(checkpoint, fresh)
         model = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
@@ -159,6 +160,19 @@ def _timm_model(
     if left:  # timm itself would only log it
         raise ValueError(f"{misfit} backbone {name!r}: it has no weights for {', '.join(left[:5])}")
     return model
+
+
+def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Any]:
+    """What timm is told to load: the file, or its weights under timm's names.
+
+    Files of the package EfficientNet-PyTorch hold the same layers in the same order as timm's
+    EfficientNets (``tf_…``, whose padding they need), under other names.
+    """
+    state: dict[str, Tensor] = timm.models.load_state_dict(str(checkpoint), device="cpu")
+    if "_conv_stem.weight" not in state:
+        return {"file": str(checkpoint)}
+    values = [value for name, value in state.items() if not name.startswith("_fc.")]
+    return {"state_dict": dict(zip(network.state_dict(), values, strict=False))}
 
 
 _NOT_PLAIN = (

@@ -36,6 +36,21 @@ class TestCNN:
         rates = [block.drop_path for block in with_it.body.layer4]
         assert rates[-1].drop_prob == pytest.approx(0.2)
 
+    def test_weights_of_efficientnet_pytorch(self, shared):
+        """Its names differ from timm's; layers and order do not."""
+        path = shared / "data" / "weights" / "efficientnet_lite0.pth"
+        state = torch.load(path, weights_only=True)
+        cnn = backbones.create_cnn("tf_efficientnet_lite0", image_size=64, checkpoint=path)
+        for ours, theirs in [
+            ("conv_stem.weight", "_conv_stem.weight"),
+            ("blocks.0.0.bn2.running_var", "_blocks.0._bn2.running_var"),
+            ("blocks.2.1.conv_dw.weight", "_blocks.4._depthwise_conv.weight"),
+            ("blocks.6.0.conv_pwl.weight", "_blocks.15._project_conv.weight"),
+        ]:
+            assert torch.equal(cnn.state_dict()[f"body.{ours}"], state[theirs]), ours
+        with pytest.raises(ValueError, match="does not fit backbone 'tf_efficientnet_lite2'"):
+            backbones.create_cnn("tf_efficientnet_lite2", image_size=64, checkpoint=path)
+
     def test_weights_from_a_file(self, tmp_path):
         first = backbones.create_cnn("resnet18", image_size=64)
         torch.save(first.body.state_dict(), tmp_path / "weights.pt")
