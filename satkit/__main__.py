@@ -17,6 +17,7 @@ from satkit import doctor, notebooks, results
 from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
 from satkit.evaluate import evaluate as evaluate_model
+from satkit.methods import METHODS
 from satkit.predict import predict
 from satkit.settings import TrainSettings
 from satkit.train import load_datasets
@@ -149,7 +150,18 @@ def _settings_help() -> str:
         f"{name}: {field.description} (lab: {field.default!r})"
         for name, field in TrainSettings.model_fields.items()
     ]
-    return "Settings for -p:\n\n\b\n" + "\n".join(lines)
+    options = [
+        f"{method}: " + ", ".join(f"{name} ({value!r})" for name, value in entry.options.items())
+        for method, entry in METHODS.items()
+        if entry.options
+    ]
+    return "\n\n".join(
+        f"{title}\n\n\b\n" + "\n".join(part)
+        for title, part in {
+            "Settings for -p:": lines,
+            "And options of the methods:": options,
+        }.items()
+    )
 
 
 @app.command(epilog=_settings_help())

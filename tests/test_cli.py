@@ -32,6 +32,7 @@ def test_every_command_has_help(call, command):
 
 def test_help_of_train_lists_every_setting(call):
     _, out, _ = call("train", "--help")
+    assert "regularizer ('none')" in out and "spatial_blocks (3)" in out
     for name in TrainSettings.model_fields:
         assert f"\n  {name}: " in out
 
