@@ -314,12 +314,14 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
     """
     figure, axis = _chart("", ylabel)
     axis.grid(axis="x", visible=False)
+    figure.set_figwidth(max(figure.get_figwidth(), 0.5 * table.size))  # room for the values
     width = 0.8 / len(table.columns)
     for i, name in enumerate(table):
         at = np.arange(len(table)) + (i - (len(table.columns) - 1) / 2) * width
         bars = axis.bar(at, table[name], width * 0.95, label=name, color=COLORS[i])
         axis.bar_label(bars, fmt="%.3g", fontsize=8)
-    axis.set_xticks(range(len(table)), [str(name) for name in table.index])
+    names = [str(name).replace(" ", "\n") for name in table.index]
+    axis.set_xticks(range(len(table)), names)
     axis.legend(ncols=len(table.columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     said = [f"{row}: " + ", ".join(f"{n} {v:.3g}" for n, v in values.items())
             for row, values in table.iterrows()]  # fmt: skip
