@@ -114,12 +114,12 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Make a batch of items, for a DataLoader.
 
     Returns:
-        image and, where every item has them, mask, parts and crops stacked to [B, …]; label and
-        index int [B]; boxes, path and size as lists, since their lengths differ.
+        image and, where every item has them, mask, ignore, parts and crops stacked to [B, …]; label
+        and index int [B]; boxes, path and size as lists, since their lengths differ.
     """
     batch: dict[str, Any] = {
         key: torch.stack([item[key] for item in items])
-        for key in ("image", "mask", "parts", "crops")
+        for key in ("image", "mask", "ignore", "parts", "crops")
         if all(key in item for item in items)
     }
     for key in ("label", "index"):
