@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from satkit.data import Transform, load, read_mask
+from satkit.data import NAMES, Transform, load, read_mask
+from satkit.evaluate import score
+from satkit.settings import TrainSettings
+from satkit.train import load_datasets, train
 
 CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -587,6 +592,54 @@ def test_openimages_with_bad_metadata_is_refused(openimages, file, old, new, mes
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         load("openimages", "test", openimages)
+
+
+def settings_for(root: Path, dataset: str, **given: object) -> TrainSettings:
+    tiny = {
+        "pretrained": False,
+        "train_images": 0,
+        "eval_images": 0,
+        "runs_dir": str(root / "runs"),
+    }
+    return TrainSettings.for_profile(
+        "smoke", dataset=dataset, data_root=str(root), **{**tiny, **given}
+    )
+
+
+def test_training_on_openimages_chooses_by_pxap_on_its_val(openimages, monkeypatch):
+    """Photographs have masks and no boxes; the second epoch is made to look better."""
+    pxap = iter([20.0, 50.0])
+    module = sys.modules["satkit.train"]
+
+    def better_later(outputs: object, **options: object) -> dict[str, float]:
+        numbers = score(outputs, **options)
+        assert numbers["images"] in (2, 4) and "gt_known" not in numbers
+        assert numbers["pxap"] > 0
+        return {**numbers, "top1_cls": 50.0, "pxap": next(pxap, 0.0)}
+
+    monkeypatch.setattr(module, "score", better_later)
+    settings = settings_for(
+        openimages, "openimages", protocol="wsoleval", epochs=2, evaluate_from=1
+    )
+    run = train(settings)
+    assert run.metrics["epoch"] == 2
+    assert run.log["val_images"].tolist() == [2, 2] and run.metrics["images"] == 4
+
+
+def test_training_holds_nothing_out_where_a_set_has_a_val(cub):
+    cut = load_datasets(settings_for(cub, "cub", holdout=0.5))
+    assert [len(cut[split]) for split in ("train", "val", "test")] == [2, 2, 2]
+    add_cubv2(cub)
+    own = load_datasets(settings_for(cub, "cub", holdout=0.5))
+    assert [len(own[split]) for split in ("train", "val", "test")] == [4, 3, 2]
+    assert "val" not in load_datasets(settings_for(cub, "cub", selection="test"))
+
+
+def test_the_paper_profile_evaluates_openimages_uncropped():
+    paper = TrainSettings.for_profile("paper", dataset="openimages")
+    assert paper.protocol == "wsoleval" and paper.target_area == 0.25 and paper.epochs == 30
+    assert TrainSettings.for_profile("paper", dataset="stanford_cars").protocol == "sat"
+    assert set(get_args(TrainSettings.model_fields["dataset"].annotation)) == set(NAMES)
 
 
 # --- Stanford Dogs -------------------------------------------------------------------------------
