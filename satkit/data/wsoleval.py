@@ -9,6 +9,7 @@ from pathlib import Path
 from satkit.data.files import Listing, Record, exists, parse_box, parse_int, read_text
 
 METADATA_SOURCE = "https://github.com/clovaai/wsolevaluation/tree/master/metadata"
+HELD_OUT = "metadata/val"  # where the metadata of held-out photographs are, below the root
 
 
 def read_labels(root: Path, path: str) -> dict[str, int]:
@@ -48,34 +49,42 @@ def read_masks(root: Path, path: str) -> dict[str, tuple[list[str], str | None]]
     return {image: (files, ignored.get(image)) for image, files in masks.items()}
 
 
-def find_metadata(root: Path, folders: Sequence[str]) -> str | None:
-    """Find the first folder below the root that holds class_labels.txt; None where none does."""
-    return next((folder for folder in folders if exists(root, f"{folder}/class_labels.txt")), None)
+def find_folder(root: Path, folders: Sequence[str]) -> str | None:
+    """Find the first of several folders (or files) that is there below the root."""
+    return next((folder for folder in folders if exists(root, folder)), None)
 
 
-def list_boxes(root: Path, metadata: str, photographs: str, classes: list[str]) -> Listing:
+def list_held_out(name: str, root: Path, photographs: str, classes: list[str]) -> Listing:
     """List held-out photographs with boxes: CUBV2, ImageNetV2.
 
+    Their names, labels and boxes ("photograph,x0,y0,x1,y1", a line for each object, numbers as
+    they stand) are read from metadata/val/ below the root.
+
     Args:
+        name: of the data set.
         root: of the data set.
-        metadata: folder with class_labels.txt and localization.txt ("photograph,x0,y0,x1,y1", a
-            line for each object; the numbers are taken as they stand).
-        photographs: folder from which the photographs are named; "" is the root.
+        photographs: folder from which the metadata name them; "" is the root.
         classes: of the training photographs.
 
     Raises:
-        FileNotFoundError: a file of the metadata is missing.
+        FileNotFoundError: the metadata are missing; the message says where they are.
         ValueError: a line says something else, or names a class that is not there.
     """
+    if not exists(root, f"{HELD_OUT}/class_labels.txt"):
+        raise FileNotFoundError(
+            f"{name}: its held-out photographs are there, but not class_labels.txt in "
+            f"{root / HELD_OUT}. Copy that and localization.txt from {METADATA_SOURCE}, the folder "
+            "'val' of the set."
+        )
     boxes = defaultdict(list)
-    for image, *corners in _read_lines(root, f"{metadata}/localization.txt", 5):
-        boxes[image].append(parse_box(corners, f"{metadata}/localization.txt, {image}"))
+    for image, *corners in _read_lines(root, f"{HELD_OUT}/localization.txt", 5):
+        boxes[image].append(parse_box(corners, f"{HELD_OUT}/localization.txt, {image}"))
     records = []
-    for image, label in read_labels(root, f"{metadata}/class_labels.txt").items():
+    for image, label in read_labels(root, f"{HELD_OUT}/class_labels.txt").items():
         if not 0 <= label < len(classes):
             raise ValueError(
-                f"{root / metadata}/class_labels.txt: {image} is of class {label}, but the "
-                f"training photographs are of {len(classes)} classes (the first is 0)"
+                f"{name}: {HELD_OUT}/class_labels.txt says that {image} is of class {label}, but "
+                f"the training photographs are of {len(classes)} classes (the first is 0)"
             )
         path = f"{photographs}/{image}" if photographs else image
         records.append(Record(path, label, tuple(boxes[image])))
