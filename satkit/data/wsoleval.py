@@ -9,7 +9,8 @@ from pathlib import Path
 from satkit.data.files import Listing, Record, exists, parse_box, parse_int, read_text
 
 METADATA_SOURCE = "https://github.com/clovaai/wsolevaluation/tree/master/metadata"
-HELD_OUT = "metadata/val"  # where the metadata of held-out photographs are, below the root
+#: where the metadata of held-out photographs are, below or beside the root
+HELD_OUT = ("metadata/val", "../metadata/val")
 
 
 def read_labels(root: Path, path: str) -> dict[str, int]:
@@ -58,7 +59,7 @@ def list_held_out(name: str, root: Path, photographs: str, classes: list[str]) -
     """List held-out photographs with boxes: CUBV2, ImageNetV2.
 
     Their names, labels and boxes ("photograph,x0,y0,x1,y1", a line for each object, numbers as
-    they stand) are read from metadata/val/ below the root.
+    they stand) are read from metadata/val/ below or beside the root.
 
     Args:
         name: of the data set.
@@ -70,20 +71,21 @@ def list_held_out(name: str, root: Path, photographs: str, classes: list[str]) -
         FileNotFoundError: the metadata are missing; the message says where they are.
         ValueError: a line says something else, or names a class that is not there.
     """
-    if not exists(root, f"{HELD_OUT}/class_labels.txt"):
+    folder = find_folder(root, HELD_OUT)
+    if folder is None:
         raise FileNotFoundError(
-            f"{name}: its held-out photographs are there, but not class_labels.txt in "
-            f"{root / HELD_OUT}. Copy that and localization.txt from {METADATA_SOURCE}, the folder "
-            "'val' of the set."
+            f"{name}: its held-out photographs are there, but not {root}/{HELD_OUT[0]}. Copy "
+            f"class_labels.txt and localization.txt from {METADATA_SOURCE}, the folder 'val' of "
+            "the set, to there."
         )
     boxes = defaultdict(list)
-    for image, *corners in _read_lines(root, f"{HELD_OUT}/localization.txt", 5):
-        boxes[image].append(parse_box(corners, f"{HELD_OUT}/localization.txt, {image}"))
+    for image, *corners in _read_lines(root, f"{folder}/localization.txt", 5):
+        boxes[image].append(parse_box(corners, f"{folder}/localization.txt, {image}"))
     records = []
-    for image, label in read_labels(root, f"{HELD_OUT}/class_labels.txt").items():
+    for image, label in read_labels(root, f"{folder}/class_labels.txt").items():
         if not 0 <= label < len(classes):
             raise ValueError(
-                f"{name}: {HELD_OUT}/class_labels.txt says that {image} is of class {label}, but "
+                f"{name}: {folder}/class_labels.txt says that {image} is of class {label}, but "
                 f"the training photographs are of {len(classes)} classes (the first is 0)"
             )
         path = f"{photographs}/{image}" if photographs else image

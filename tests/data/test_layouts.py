@@ -117,7 +117,7 @@ def test_cub_with_missing_photographs_names_them(cub):
 
 
 def add_cubv2(cub: Path, place: str = "CUBV2") -> Path:
-    folder, metadata = cub / place, cub / "metadata/val"
+    folder, metadata = cub / place, (cub / place).parent / "metadata/val"
     metadata.mkdir(parents=True)
     names = ["001.Bird_1/12932940703.jpg", "002.Bird_2/24564577620.jpg", "002.Bird_2/9.jpg"]
     for name in names:
@@ -170,7 +170,7 @@ def test_cubv2_without_a_photograph_or_its_metadata_is_refused(cub):
     (metadata / "localization.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"localization\.txt"):
         load("cub", "val", cub)
-    (metadata / "class_labels.txt").unlink()
+    metadata.rename(metadata.with_name("elsewhere"))
     with pytest.raises(FileNotFoundError, match=r"photographs are there, but not .*Copy .*github"):
         load("cub", "val", cub, holdout=0.5)
 
