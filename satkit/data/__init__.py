@@ -12,11 +12,13 @@ import torch
 
 from satkit.choices import check_choice
 from satkit.data.butterflies import list_butterflies
-from satkit.data.cub import list_birds, list_cub
+from satkit.data.cub import has_cubv2, list_birds, list_cub
 from satkit.data.files import Listing, check, default_root
+from satkit.data.fine_grained import list_fgvc_aircraft, list_stanford_cars, list_stanford_dogs
 from satkit.data.folder import has_val, list_folder
-from satkit.data.imagenet import list_imagenet, list_tiny_imagenet
+from satkit.data.imagenet import has_imagenetv2, list_imagenet, list_tiny_imagenet
 from satkit.data.images import read_image, read_mask
+from satkit.data.openimages import list_openimages
 from satkit.data.photographs import Photographs
 from satkit.data.prepared import (
     ANNOTATIONS,
@@ -55,7 +57,18 @@ LAYOUTS: dict[str, Callable[..., Listing]] = {
     "butterflies": list_butterflies,
     "tiny_imagenet": list_tiny_imagenet,
     "imagenet": list_imagenet,
+    "openimages": list_openimages,
+    "stanford_dogs": list_stanford_dogs,
+    "fgvc_aircraft": list_fgvc_aircraft,
+    "stanford_cars": list_stanford_cars,
     "folder": list_folder,
+}
+#: sets that may have a split "val" of their own, and how to see whether this copy has it
+OWN_VAL: dict[str, Callable[[Path], bool]] = {
+    "cub": has_cubv2,
+    "imagenet": has_imagenetv2,
+    "openimages": lambda root: True,
+    "folder": has_val,
 }
 NAMES = ("aviary", *LAYOUTS)
 SPLITS = ("train", "val", "test")
@@ -76,9 +89,11 @@ def load(
     """Load one split of a data set.
 
     Results are reported on "test"; for ImageNet and Tiny-ImageNet that is the official
-    validation set, as in the literature. Hyper-parameters and epochs are chosen on "val", which
-    is cut out of "train" (stratified, seeded) where a set has none of its own: pass the same
-    `holdout` for "train" and "val" then.
+    validation set, as in the literature. Hyper-parameters and epochs are chosen on "val". That is
+    the held-out set of the WSOL evaluation (Choe et al., CVPR 2020) for OpenImages, and for CUB
+    and ImageNet where CUBV2 or ImageNetV2 is there; elsewhere it is cut out of "train"
+    (stratified, seeded): pass the same `holdout` for "train" and "val" then. A set with a "val"
+    of its own takes no notice of `holdout`.
 
     Args:
         name: one of `NAMES`.
@@ -110,7 +125,7 @@ def load(
     transform = transform or Transform(train=split == "train")
     holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
     of_layout = {key: value for key, value in options.items() if key in own}
-    own_val, list_split = _layout(name, place, transform.side, of_layout)
+    own_val, list_split = _layout(name, split, place, transform.side, of_layout)
     if own_val:
         listing = list_split(split)
     else:
@@ -163,7 +178,7 @@ def _load_aviary(
 
 
 def _layout(
-    name: str, place: Address, side: int, options: dict[str, Any]
+    name: str, split: str, place: Address, side: int, options: dict[str, Any]
 ) -> tuple[bool, Callable[[str], Listing]]:
     """Find the set as it was prepared or as its authors pack it.
 
@@ -171,12 +186,17 @@ def _layout(
         Whether it has a split "val" of its own, and what lists a split.
     """
     prepared = find_prepared(place.url, side)
-    if prepared and prepared.about["options"] == layout_options(name, options):
-        if name == "folder":
-            _refuse_stale(prepared, place)
-        return "val" in prepared.splits, prepared.list_split
+    found = "there is none"
+    if prepared and prepared.about["options"] != layout_options(name, options):
+        found = f"it was made with {prepared.about['options']}"
+    elif prepared:
+        own_val = "val" in prepared.about["splits"]
+        if (split if own_val or split == "test" else "train") in prepared.splits:
+            if name == "folder":
+                _refuse_stale(prepared, place)
+            return own_val, prepared.list_split
+        found = f"it has only {prepared.splits}"
     if place.remote:
-        found = f"it was made with {prepared.about['options']}" if prepared else "there is none"
         raise FileNotFoundError(
             f"{name}: looked for {prepared_folder(place.url, side).url}/{ANNOTATIONS}, prepared "
             f"with {layout_options(name, options)}, but {found}. Only prepared sets can be remote: "
@@ -188,7 +208,11 @@ def _layout(
 
 def list_splits(name: str, folder: Path) -> list[str]:
     """Names of a raw set's splits; "val" is one where the set has its own."""
-    return ["train", "test", *(["val"] if name == "folder" and has_val(folder) else [])]
+    try:
+        own_val = name in OWN_VAL and OWN_VAL[name](folder)
+    except FileNotFoundError:  # there is no such set, which is said where it is listed
+        own_val = False
+    return ["train", "test", *(["val"] if own_val else [])]
 
 
 def _refuse_stale(prepared: Prepared, place: Address) -> None:

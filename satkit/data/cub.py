@@ -9,7 +9,6 @@ from satkit.data.files import (
     CORNERS,
     Listing,
     Record,
-    exists,
     find_root,
     parse_box,
     parse_int,
@@ -17,11 +16,13 @@ from satkit.data.files import (
     read_rows,
     read_text,
 )
+from satkit.data.wsoleval import find_folder, list_held_out
 
 SOURCE = (
     "CUB-200-2011 (Wah et al., 2011) comes from "
     "https://www.vision.caltech.edu/datasets/cub_200_2011/: unpack CUB_200_2011.tgz."
 )
+CUBV2 = ("CUBV2", "../CUBV2")
 BIRDS_COLUMNS = ("file", "cub_path", "label", "family", "split", "width", "height", *CORNERS)
 
 
@@ -29,8 +30,14 @@ def list_cub(root: Path, split: str) -> Listing:
     """List CUB-200-2011: images.txt and the other tables.
 
     Masks are found in `segmentations/`, inside of the folder or beside it (the official archive
-    of masks unpacks there); without that folder there are none. EXIF orientation is ignored, as
-    the boxes were drawn without it.
+    of masks unpacks there); without that folder there are none. Held-out photographs are CUBV2's,
+    five of each class (1,000): the folder `CUBV2` with <class>/, and `metadata/val` with
+    class_labels.txt and localization.txt of the WSOL evaluation's metadata/CUB/val, inside or
+    beside too. EXIF orientation is ignored, as the boxes were drawn without it.
+
+    Args:
+        root: folder with images/ and the tables.
+        split: "train", "test", or "val" where `has_cubv2`.
     """
     root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
     names, labels, trains, boxes = (
@@ -38,8 +45,10 @@ def list_cub(root: Path, split: str) -> Listing:
         for table in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
     )
     classes = [words[0] for words in _read_table(root, "classes.txt").values()]
+    if split == "val":
+        return list_held_out("cub", root, find_folder(root, CUBV2) or CUBV2[0], classes)
     numbers = {str(index + 1): index for index in range(len(classes))}
-    masks = next((f for f in ("segmentations", "../segmentations") if exists(root, f)), None)
+    masks = find_folder(root, ("segmentations", "../segmentations"))
     records = []
     for key, (name,) in names.items():
         (label,), (train,) = (
@@ -57,6 +66,12 @@ def list_cub(root: Path, split: str) -> Listing:
         mask = f"{masks}/{Path(name).with_suffix('.png')}" if masks else None
         records.append(Record(f"images/{name}", numbers[label], (box,), mask))
     return Listing(root, classes, records, exif=False)
+
+
+def has_cubv2(root: Path) -> bool:
+    """Say whether the held-out photographs of the WSOL evaluation are there."""
+    root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
+    return find_folder(root, CUBV2) is not None
 
 
 def list_birds(
