@@ -234,7 +234,7 @@ class Stored(NamedTuple):
 
 def stored_name(path: str, map_name: str = "") -> str:
     """Name of the PNG file of a photograph, or of one of its masks, in a prepared folder."""
-    path = path.removeprefix("../")  # CUBV2 may lie beside CUB
+    path = path.replace("../", "")  # held-out photographs may lie beside the others
     return f"{path}.{map_name}.png" if map_name else f"{path}.png"
 
 

@@ -6,11 +6,34 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from satkit.data.fetch import download
 from satkit.data.files import Listing, Record, exists, parse_box, parse_int, read_text
 
 METADATA_SOURCE = "https://github.com/clovaai/wsolevaluation/tree/master/metadata"
-#: where the metadata of held-out photographs are, below or beside the root
-HELD_OUT = ("metadata/val", "../metadata/val")
+METADATA_URLS = (
+    "https://raw.githubusercontent.com/clovaai/wsolevaluation/master/metadata",
+    "https://raw.githubusercontent.com/naver-ai/wsolevaluation/master/metadata",
+)
+#: where the metadata of held-out photographs are: in the root, beside CUB's own folder, or above
+#: that of Kaggle's ImageNet
+HELD_OUT = ("metadata/val", "../metadata/val", "../../../metadata/val")
+
+
+def fetch_metadata(root: Path, dataset: str, split: str) -> None:
+    """Fetch the metadata of a split to <root>/metadata/<split>/, where they are not there.
+
+    Args:
+        root: where the metadata are wanted.
+        dataset: "CUB", "ILSVRC" or "OpenImages".
+        split: "train" (labels alone), "val" or "test".
+
+    Raises:
+        OSError: no address gave them.
+    """
+    names = ("class_labels.txt", *(() if split == "train" else ("localization.txt",)))
+    for name in names:
+        urls = [f"{base}/{dataset}/{split}/{name}" for base in METADATA_URLS]
+        download(urls, root / "metadata" / split / name)
 
 
 def read_labels(root: Path, path: str) -> dict[str, int]:
@@ -59,7 +82,7 @@ def list_held_out(name: str, root: Path, photographs: str, classes: list[str]) -
     """List held-out photographs with boxes: CUBV2, ImageNetV2.
 
     Their names, labels and boxes ("photograph,x0,y0,x1,y1", a line for each object, numbers as
-    they stand) are read from metadata/val/ below or beside the root.
+    they stand) are read from the first of `HELD_OUT`.
 
     Args:
         name: of the data set.
