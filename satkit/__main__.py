@@ -155,13 +155,9 @@ def _settings_help() -> str:
         for method, entry in METHODS.items()
         if entry.options
     ]
-    return "\n\n".join(
-        f"{title}\n\n\b\n" + "\n".join(part)
-        for title, part in {
-            "Settings for -p:": lines,
-            "And options of the methods:": options,
-        }.items()
-    )
+    kept = "\n\n\b\n"  # tells Typer to keep the line breaks that follow
+    settings = f"Settings for -p:{kept}" + "\n".join(lines)
+    return f"{settings}\n\nAnd options of the methods:{kept}" + "\n".join(options)
 
 
 @app.command(epilog=_settings_help())

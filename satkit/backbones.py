@@ -149,7 +149,7 @@ def _timm_model(
     torch.set_rng_state(state)  # so that what the file lacks is equal in both
     misfit = f"checkpoint {str(checkpoint)!r} does not fit"
     try:
-        overlay = _weights_of(checkpoint, fresh)
+        overlay = {"state_dict": _weights_of(checkpoint, fresh)}
         model = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
@@ -162,17 +162,17 @@ def _timm_model(
     return model
 
 
-def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Any]:
-    """What timm is told to load: the file, or its weights under timm's names.
+def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Tensor]:
+    """Read a file of weights, under timm's names.
 
     Files of the package EfficientNet-PyTorch hold the same layers in the same order as timm's
     EfficientNets (``tf_…``, whose padding they need), under other names.
     """
     state: dict[str, Tensor] = timm.models.load_state_dict(str(checkpoint), device="cpu")
     if "_conv_stem.weight" not in state:
-        return {"file": str(checkpoint)}
+        return state
     values = [value for name, value in state.items() if not name.startswith("_fc.")]
-    return {"state_dict": dict(zip(network.state_dict(), values, strict=False))}
+    return dict(zip(network.state_dict(), values, strict=False))
 
 
 _NOT_PLAIN = (
@@ -370,6 +370,35 @@ def walk(backbone: Backbone, images: Tensor, extra_token: Tensor | None = None) 
     for block in backbone.blocks:
         x = run(block, x)
     return Walk(x, extras, None)
+
+
+def extra_maps(backbone: Backbone, walk: Walk) -> Tensor:
+    """Lay out what the blocks' attentions gave second as maps.
+
+    Args:
+        backbone: The one that was walked.
+        walk: Its blocks' extras, each [B, T] or [B, T, E].
+
+    Returns:
+        [B, L, h, w] or [B, E, L, h, w], L blocks in their order.
+    """
+    return torch.stack([patch_grid(backbone, extra) for extra in walk.extras], dim=-3)
+
+
+def check_class_token(backbone: Backbone, method: str) -> None:
+    """Refuse a backbone without class token.
+
+    Args:
+        backbone: A plain ViT or Conformer.
+        method: Which needs one.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if backbone.cls_token is None:
+        raise ValueError(
+            f"{method} needs a backbone with a class token, for instance deit_small_patch16_224"
+        )
 
 
 def conv_head(backbone: Backbone, num_classes: int) -> nn.Linear | None:
