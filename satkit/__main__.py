@@ -199,7 +199,7 @@ def evaluate(
         protocol=settings.protocol,
         thresholds=settings.thresholds or None,
         threshold=None if {"thresholds", "protocol"} & set(given) else opened.metrics["threshold"],
-        ten_crop=settings.ten_crop and settings.protocol == "sat",
+        ten_crop=settings.uses_ten_crop,
         batch_size=settings.eval_batch_size,
         workers=settings.workers,
     )

@@ -9,6 +9,7 @@ for its last feature map.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from satkit.choices import did_you_mean
 from satkit.conformer import Conformer
@@ -429,6 +431,34 @@ def feature_map(backbone: Backbone | CNN, images: Tensor) -> Tensor:
     return features(backbone, walk(backbone, images).tokens)
 
 
+def recompute_activations(model: nn.Module) -> None:
+    """Activation checkpointing: transformer blocks keep only their input for the backward pass.
+
+    It computes the rest again, with the same random numbers, so losses and gradients stay as they
+    are while memory falls and time rises by about a third.
+
+    Args:
+        model: Changed in place; weights keep their names.
+
+    Raises:
+        ValueError: The model has no transformer blocks.
+    """
+    blocks: list[Any] = [module for module in model.modules() if isinstance(module, Block)]
+    if not blocks:
+        raise ValueError(
+            "activation_checkpointing is for transformer blocks, but the backbone has none; "
+            "set it to False"
+        )
+    for block in blocks:
+        block.recomputed, block.forward = True, partial(_recompute, block.forward)
+
+
+def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False)
+
+
 def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run a block whose attention returns ``(output, extra)``; the rest of the block is timm's.
 
@@ -439,6 +469,11 @@ def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Tokens [B, T, D] and the attention's second output.
     """
+    recomputed = getattr(block, "recomputed", False)
+    return _recompute(_run_block, block, x) if recomputed else _run_block(block, x)
+
+
+def _run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     attended, extra = block.attn(block.norm1(x))
     x = x + block.drop_path1(block.ls1(attended))
     x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
