@@ -32,6 +32,9 @@ from satkit.progress import Progress
 from satkit.results import Run, build_model, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
 
+#: Data sets whose photographs do not fit into memory
+_LARGE = ("imagenet", "tiny_imagenet", "openimages")
+
 #: Seconds between two saved states within an epoch
 SAVE_SECONDS = 60.0
 #: What torch.compile makes of the model
@@ -136,7 +139,7 @@ def load_datasets(settings: TrainSettings) -> dict[str, Any]:
 def _data_options(settings: TrainSettings) -> dict[str, Any]:
     if settings.dataset == "aviary":
         return {"variant": settings.variant, "size": settings.resize_size}
-    options: dict[str, Any] = {"cache": settings.dataset not in ("imagenet", "tiny_imagenet")}
+    options: dict[str, Any] = {"cache": settings.dataset not in _LARGE}
     if settings.selection == "held_out":
         options["holdout"] = settings.holdout
     if settings.dataset == "birds":
@@ -402,7 +405,9 @@ class _Loop:
                 outputs, protocol=self.settings.protocol, thresholds=self.settings.thresholds
             )
         )
-        criterion = metrics.get("gt_known", 0.0) + metrics.get("top1_loc", metrics["top1_cls"])
+        # without boxes (OpenImages), PxAP says how well objects are found
+        found = metrics.get("gt_known", metrics.get("pxap", 0.0))
+        criterion = found + metrics.get("top1_loc", metrics["top1_cls"])
         if criterion > self.best:
             self.best, self.best_epoch = criterion, self.epoch
             self.threshold = metrics["threshold"]

@@ -11,11 +11,13 @@ import torch
 
 from satkit.choices import check_choice
 from satkit.data.butterflies import list_butterflies
-from satkit.data.cub import list_birds, list_cub
+from satkit.data.cub import has_cubv2, list_birds, list_cub
 from satkit.data.files import Listing, check, default_root
+from satkit.data.fine_grained import list_fgvc_aircraft, list_stanford_cars, list_stanford_dogs
 from satkit.data.folder import has_val, list_folder
-from satkit.data.imagenet import list_imagenet, list_tiny_imagenet
+from satkit.data.imagenet import has_imagenetv2, list_imagenet, list_tiny_imagenet
 from satkit.data.images import read_image, read_mask
+from satkit.data.openimages import list_openimages
 from satkit.data.photographs import Photographs
 from satkit.data.splits import Selection, few_shot, stratified_cut
 from satkit.data.transforms import Transform, denormalize, normalize, ten_crop
@@ -46,7 +48,18 @@ LAYOUTS: dict[str, Callable[..., Listing]] = {
     "butterflies": list_butterflies,
     "tiny_imagenet": list_tiny_imagenet,
     "imagenet": list_imagenet,
+    "openimages": list_openimages,
+    "stanford_dogs": list_stanford_dogs,
+    "fgvc_aircraft": list_fgvc_aircraft,
+    "stanford_cars": list_stanford_cars,
     "folder": list_folder,
+}
+#: sets that may have a split "val" of their own, and how to see whether this copy has it
+OWN_VAL: dict[str, Callable[[Path], bool]] = {
+    "cub": has_cubv2,
+    "imagenet": has_imagenetv2,
+    "openimages": lambda root: True,
+    "folder": has_val,
 }
 NAMES = ("aviary", *LAYOUTS)
 SPLITS = ("train", "val", "test")
@@ -65,9 +78,11 @@ def load(
     """Load one split of a data set.
 
     Results are reported on "test"; for ImageNet and Tiny-ImageNet that is the official
-    validation set, as in the literature. Hyper-parameters and epochs are chosen on "val", which
-    is cut out of "train" (stratified, seeded) where a set has none of its own: pass the same
-    `holdout` for "train" and "val" then.
+    validation set, as in the literature. Hyper-parameters and epochs are chosen on "val". That is
+    the held-out set of the WSOL evaluation (Choe et al., CVPR 2020) for OpenImages, and for CUB
+    and ImageNet where CUBV2 or ImageNetV2 is there; elsewhere it is cut out of "train"
+    (stratified, seeded): pass the same `holdout` for "train" and "val" then. A set with a "val"
+    of its own takes no notice of `holdout`.
 
     Args:
         name: one of `NAMES`.
@@ -96,8 +111,8 @@ def load(
     folder = Path(root).expanduser() if root is not None else default_root(name)
     holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
     of_layout = {key: value for key, value in options.items() if key in own}
-    if name == "folder" and has_val(folder):
-        listing = list_folder(folder, split, **of_layout)
+    if name in OWN_VAL and split != "test" and OWN_VAL[name](folder):
+        listing = LAYOUTS[name](folder, split, **of_layout)
     else:
         source = "train" if split == "val" else split
         listing = LAYOUTS[name](folder, source, **of_layout)
@@ -114,12 +129,12 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Make a batch of items, for a DataLoader.
 
     Returns:
-        image and, where every item has them, mask, parts and crops stacked to [B, …]; label and
-        index int [B]; boxes, path and size as lists, since their lengths differ.
+        image and, where every item has them, mask, ignore, parts and crops stacked to [B, …]; label
+        and index int [B]; boxes, path and size as lists, since their lengths differ.
     """
     batch: dict[str, Any] = {
         key: torch.stack([item[key] for item in items])
-        for key in ("image", "mask", "parts", "crops")
+        for key in ("image", "mask", "ignore", "parts", "crops")
         if all(key in item for item in items)
     }
     for key in ("label", "index"):

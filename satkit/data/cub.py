@@ -17,11 +17,13 @@ from satkit.data.files import (
     read_rows,
     read_text,
 )
+from satkit.data.wsoleval import find_metadata, list_boxes
 
 SOURCE = (
     "CUB-200-2011 (Wah et al., 2011) comes from "
     "https://www.vision.caltech.edu/datasets/cub_200_2011/: unpack CUB_200_2011.tgz."
 )
+CUBV2 = ("CUBV2", "../CUBV2")
 BIRDS_COLUMNS = ("file", "cub_path", "label", "family", "split", "width", "height", *CORNERS)
 
 
@@ -29,8 +31,14 @@ def list_cub(root: Path, split: str) -> Listing:
     """List CUB-200-2011: images.txt and the other tables.
 
     Masks are found in `segmentations/`, inside of the folder or beside it (the official archive
-    of masks unpacks there); without that folder there are none. EXIF orientation is ignored, as
-    the boxes were drawn without it.
+    of masks unpacks there); without that folder there are none. Held-out photographs are CUBV2's,
+    five of each class (1,000): the folder `CUBV2`, inside or beside too, with <class>/, and with
+    class_labels.txt and localization.txt of the WSOL evaluation's metadata/CUB/val. EXIF
+    orientation is ignored, as the boxes were drawn without it.
+
+    Args:
+        root: folder with images/ and the tables.
+        split: "train", "test", or "val" where `has_cubv2`.
     """
     root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
     names, labels, trains, boxes = (
@@ -38,6 +46,9 @@ def list_cub(root: Path, split: str) -> Listing:
         for table in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
     )
     classes = [words[0] for words in _read_table(root, "classes.txt").values()]
+    if split == "val":
+        held_out = find_metadata(root, CUBV2) or CUBV2[0]
+        return list_boxes(root, held_out, held_out, classes)
     numbers = {str(index + 1): index for index in range(len(classes))}
     masks = next((f for f in ("segmentations", "../segmentations") if exists(root, f)), None)
     records = []
@@ -57,6 +68,12 @@ def list_cub(root: Path, split: str) -> Listing:
         mask = f"{masks}/{Path(name).with_suffix('.png')}" if masks else None
         records.append(Record(f"images/{name}", numbers[label], (box,), mask))
     return Listing(root, classes, records, exif=False)
+
+
+def has_cubv2(root: Path) -> bool:
+    """Say whether the held-out photographs of the WSOL evaluation are there."""
+    root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
+    return find_metadata(root, CUBV2) is not None
 
 
 def list_birds(

@@ -28,8 +28,17 @@ class Record(NamedTuple):
     path: str  # below the root of the set
     label: int
     boxes: tuple[Box, ...] = ()
-    mask: str | None = None  # path of the foreground mask, below the root
+    #: the foreground mask, below the root, as large as the photograph; or masks of its objects,
+    #: of any size, which are stretched over the photograph and united
+    mask: str | tuple[str, ...] | None = None
     size: tuple[int, int] | None = None  # (h, w) that the boxes were drawn for, where stated
+    ignore: str | None = None  # mask of pixels that do not count where no object is; of any size
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of all files of the photograph, itself first."""
+        masks = (self.mask,) if isinstance(self.mask, str) else self.mask or ()
+        return (self.path, *masks, *((self.ignore,) if self.ignore else ()))
 
 
 class Listing(NamedTuple):
@@ -208,7 +217,7 @@ def check(listing: Listing, name: str) -> None:
         FileNotFoundError: files are missing; the message names the first ones.
         ValueError: a box has no area, or lies outside of its photograph.
     """
-    named = [path for record in listing.records for path in (record.path, record.mask) if path]
+    named = [path for record in listing.records for path in record.files]
     missing = [path for path in named if not exists(listing.root, path)]
     if missing:
         raise FileNotFoundError(

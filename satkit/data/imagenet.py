@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
-from xml.etree import ElementTree
 
+from satkit.data.annotations import read_voc
 from satkit.data.files import IMAGE_SUFFIXES, Box, Listing, Record, find_root, parse_box, read_text
+from satkit.data.wsoleval import find_metadata, list_boxes
 
 IMAGENET_SOURCE = (
     "ImageNet's photographs need a registration at https://www.image-net.org/ (ILSVRC 2012): "
@@ -31,16 +32,21 @@ BOX_FILES = (
 def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
     """List ImageNet-1k: train/<class>/ without boxes, or val/ (flat or by class) with boxes.
 
-    EXIF orientation is ignored, as the official code does.
+    Held-out photographs are ImageNetV2's, ten of each class (10,000), with the boxes of the WSOL
+    evaluation: val2/<number of the class>/ beside train/, and in it class_labels.txt and
+    localization.txt of its metadata/ILSVRC/val. EXIF orientation is ignored, as the official code
+    does.
 
     Args:
         root: folder with train/ and val/.
-        split: "train", or "test" for the validation photographs.
+        split: "train", "val" where `has_imagenetv2`, or "test" for the validation photographs.
         boxes: of the validation photographs: a .csv as Kaggle's LOC_val_solution.csv, or a folder
             with VOC .xml files; where empty, one of `BOX_FILES` below the root.
     """
     marker = "val" if split == "test" else "train"
     root = find_root(root, "imagenet", marker, "ILSVRC/Data/CLS-LOC", IMAGENET_SOURCE)
+    if split == "val":
+        return list_boxes(root, "val2", "", _folders(root / "train"))
     if split == "train":
         classes = _folders(root / "train")
         records = [
@@ -50,6 +56,12 @@ def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
         ]
         return Listing(root, classes, records, exif=False)
     return _list_imagenet_val(root, _read_boxes(root, boxes))
+
+
+def has_imagenetv2(root: Path) -> bool:
+    """Say whether the held-out photographs of the WSOL evaluation are there."""
+    root = find_root(root, "imagenet", "train", "ILSVRC/Data/CLS-LOC", IMAGENET_SOURCE)
+    return find_metadata(root, ["val2"]) is not None
 
 
 def _list_imagenet_val(root: Path, annotations: dict[str, tuple[str, tuple[Box, ...]]]) -> Listing:
@@ -113,7 +125,8 @@ def _read_boxes(root: Path, given: str) -> dict[str, tuple[str, tuple[Box, ...]]
         with found.open(newline="", encoding="utf-8") as file:
             pairs = {row["ImageId"]: row["PredictionString"] for row in csv.DictReader(file)}
         return {image: _parse_prediction(text, image) for image, text in pairs.items()}
-    return {path.stem: _parse_voc(path) for path in sorted(found.rglob("*.xml"))}
+    read = {path.stem: read_voc(path.parent, path.name) for path in sorted(found.rglob("*.xml"))}
+    return {image: (said.name, said.boxes) for image, said in read.items()}
 
 
 def _parse_prediction(text: str, image: str) -> tuple[str, tuple[Box, ...]]:
@@ -121,20 +134,6 @@ def _parse_prediction(text: str, image: str) -> tuple[str, tuple[Box, ...]]:
     words = text.split()
     boxes = tuple(parse_box(words[i : i + 4], image) for i in range(1, len(words), 5))
     return words[0], boxes
-
-
-def _parse_voc(path: Path) -> tuple[str, tuple[Box, ...]]:
-    try:
-        objects = list(ElementTree.parse(path).iter("object"))
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not whole XML: {error}") from error
-    if not objects:
-        raise ValueError(f"{path} describes no object")
-    corners = ("xmin", "ymin", "xmax", "ymax")
-    boxes = tuple(
-        parse_box((found.findtext(f"bndbox/{c}") for c in corners), str(path)) for found in objects
-    )
-    return objects[0].findtext("name") or "", boxes
 
 
 def _folders(folder: Path) -> list[str]:

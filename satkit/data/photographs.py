@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,20 @@ from torch.utils.data import Dataset
 
 from satkit.data.files import Listing, Record, file_size, open_file
 from satkit.data.images import read_image, read_mask
-from satkit.data.transforms import Resized, Transform
+from satkit.data.transforms import Resized, Transform, resize_nearest
 
 #: `cache=True` keeps resized photographs up to this many bytes in each process
 CACHE_BYTES = 2 * 1024**3
+
+Mask = npt.NDArray[np.bool_]
 
 
 class Photographs(Dataset[dict[str, Any]]):
     """Photographs with labels, boxes and, where the set has them, masks.
 
     Items are dicts: image float [3, H, W]; label int; boxes float [n, 4], xyxy pixels of the
-    crop, n = 0 where the set has none; mask bool [H, W], absent where the set has none; path str;
+    crop, n = 0 where the set has none; mask bool [H, W], absent where the set has none; ignore bool
+    [H, W], pixels that do not count, beside each mask where the set has such regions; path str;
     size (h, w) of the photograph; index int. Random crops depend on (seed, epoch, index) alone,
     so a resumed run sees what an uninterrupted one sees, with any number of workers.
 
@@ -49,6 +52,7 @@ class Photographs(Dataset[dict[str, Any]]):
         self.name, self.split, self.seed = name, split, seed
         self.root, self.classes, self.records, self.exif = listing
         self.transform = transform
+        self._ignores = any(record.ignore for record in self.records)
         # shared memory, so that persistent workers of a DataLoader see a new epoch too
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -73,8 +77,9 @@ class Photographs(Dataset[dict[str, Any]]):
         """Short hash of what this split holds: names, sizes of files, labels, boxes, masks."""
         digest = hashlib.sha256(repr((self.name, self.split, self.classes, self.exif)).encode())
         for record in self.records:
-            sizes = [file_size(self.root, path) for path in (record.path, record.mask) if path]
-            digest.update(repr((tuple(record), sizes)).encode())
+            sizes = [file_size(self.root, path) for path in record.files]
+            fields = tuple(record) if record.ignore else tuple(record)[:-1]  # as before `ignore`
+            digest.update(repr((fields, sizes)).encode())
         return digest.hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -111,16 +116,38 @@ class Photographs(Dataset[dict[str, Any]]):
         name = str(self.root / record.path)
         with open_file(self.root, record.path) as file:
             image = read_image(file, name, self.exif)
-        masks: Mapping[str, npt.NDArray[Any]] = {}
-        if record.mask is not None:
-            with open_file(self.root, record.mask) as file:
-                masks = {"mask": read_mask(file, str(self.root / record.mask))}
-            if masks["mask"].shape != (image.height, image.width):
+        return self.transform.resize(image, self._read_masks(record, image.height, image.width))
+
+    def _read_masks(self, record: Record, height: int, width: int) -> dict[str, Mask]:
+        """Read the mask of a photograph, and what it ignores, as in the WSOL evaluation."""
+        if record.mask is None:
+            return {}
+        if isinstance(record.mask, str):
+            mask = self._read_mask(record.mask)
+            if mask.shape != (height, width):
                 raise ValueError(
-                    f"the mask {self.root / record.mask} is {masks['mask'].shape} (h, w), "
-                    f"but its photograph {name} is {(image.height, image.width)}"
+                    f"the mask {self.root / record.mask} is {mask.shape} (h, w), but its "
+                    f"photograph {self.root / record.path} is {(height, width)}"
                 )
-        return self.transform.resize(image, masks)
+            masks = {"mask": mask}
+        else:
+            masks = {"mask": self._unite(record.mask)}
+        if self._ignores:  # all items alike, so that they can be stacked
+            masks["ignore"] = self._unite([record.ignore] if record.ignore else [])
+            masks["ignore"] &= ~resize_nearest(masks["mask"], self.transform.side)
+        return masks
+
+    def _read_mask(self, path: str) -> Mask:
+        with open_file(self.root, path) as file:
+            return read_mask(file, str(self.root / path))
+
+    def _unite(self, paths: Sequence[str]) -> Mask:
+        """Unite masks of any size, [R, R]."""
+        side = self.transform.side
+        union = np.zeros((side, side), dtype=np.bool_)
+        for path in paths:
+            union |= resize_nearest(self._read_mask(path), side)
+        return union
 
     def _boxes(self, record: Record, size: tuple[int, int]) -> npt.NDArray[np.float64]:
         """Boxes of a photograph, [n, 4], clipped at its border."""

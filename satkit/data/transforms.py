@@ -138,7 +138,7 @@ class Transform:
     def resize(self, image: Image.Image, masks: Mapping[str, Array]) -> Resized:
         """Resize a photograph (bilinear) and its masks (nearest): all that has no randomness."""
         small = F.resize(image, [self.side, self.side])
-        small_masks = {name: _resize_nearest(mask, self.side) for name, mask in masks.items()}
+        small_masks = {name: resize_nearest(mask, self.side) for name, mask in masks.items()}
         return Resized(np.asarray(small), small_masks, (image.height, image.width))
 
     def crop(
@@ -194,8 +194,16 @@ class Transform:
         return torch.from_numpy(moved.astype(np.float32))
 
 
-def _resize_nearest(mask: Array, side: int) -> Array:
-    """Nearest neighbour, with OpenCV's choice of the neighbour (as the WSOL evaluation's)."""
+def resize_nearest(mask: Array, side: int) -> Array:
+    """Resize a mask to the nearest neighbour, by OpenCV's choice of it, as the WSOL evaluation.
+
+    Args:
+        mask: [h, w].
+        side: in pixels.
+
+    Returns:
+        [side, side], of the same type.
+    """
     height, width = mask.shape
     steps = np.arange(side)
     return mask[np.ix_(steps * height // side, steps * width // side)]

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 
-from satkit.data import Transform, load, read_mask
+from satkit.data import NAMES, Transform, load, read_mask
+from satkit.evaluate import score
+from satkit.settings import TrainSettings
+from satkit.train import load_datasets, train
 
 CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -107,6 +114,62 @@ def test_cub_with_missing_photographs_names_them(cub):
     (cub / "images/001.Bird_1/Bird_1_0.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 4 files .*Bird_1_0\.jpg"):
         load("cub", "train", cub)
+
+
+def add_cubv2(cub: Path, place: str = "CUBV2") -> Path:
+    folder = cub / place
+    names = ["001.Bird_1/12932940703.jpg", "002.Bird_2/24564577620.jpg", "002.Bird_2/9.jpg"]
+    for name in names:
+        write_image(folder / name)
+    labels = [f"{name},{int(name[2]) - 1}" for name in names]
+    boxes = [f"{name},10,6,30,18" for name in names] + [f"{names[2]},0,0,39,29"]
+    (folder / "class_labels.txt").write_text("\n".join(labels) + "\n")
+    (folder / "localization.txt").write_text("\n".join(boxes))
+    return folder
+
+
+@pytest.mark.parametrize("place", ["CUBV2", "../CUBV2"])
+def test_cub_takes_its_held_out_photographs_from_cubv2(cub, place):
+    whole = load("cub", "train", cub).fingerprint()
+    cut = load("cub", "train", cub, holdout=0.5)
+    assert len(cut) == 2, "without CUBV2, a part of train is held out"
+    add_cubv2(cub, place)
+    val = load("cub", "val", cub, holdout=0.5)
+    assert val.labels == [0, 1, 1] and val.classes == load("cub", "test", cub).classes
+    assert val[2]["boxes"].tolist() == [[48, 35, 176, 137], [0, 0, 223, 223]]
+    assert load("cub", "train", cub, holdout=0.5).fingerprint() == whole, "nothing is held out"
+    assert len(load("cub", "val", cub)) == 3
+
+
+def test_cubv2_with_a_class_that_cub_lacks_is_refused(cub):
+    folder = add_cubv2(cub)
+    (folder / "class_labels.txt").write_text("002.Bird_2/9.jpg,2\n")
+    with pytest.raises(ValueError, match=r"Bird_2/9\.jpg is of class 2, .* 2 classes"):
+        load("cub", "val", cub)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("localization.txt", "002.Bird_2/9.jpg,1,2,3", r"a line is 5 values .*wsolevaluation"),
+        ("localization.txt", "002.Bird_2/9.jpg,1,2,3,x", r"Bird_2/9\.jpg: a box is four .*'x'"),
+        ("class_labels.txt", "002.Bird_2/9.jpg,one", r"Bird_2/9\.jpg: label .* not 'one'"),
+    ],
+)
+def test_cubv2_with_bad_metadata_is_refused(cub, file, text, message):
+    (add_cubv2(cub) / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load("cub", "val", cub)
+
+
+def test_cubv2_without_its_boxes_or_a_photograph_is_refused(cub):
+    folder = add_cubv2(cub)
+    (folder / "002.Bird_2/9.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 files .*CUBV2/002\.Bird_2/9\.jpg"):
+        load("cub", "val", cub)
+    (folder / "localization.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"localization\.txt"):
+        load("cub", "val", cub)
 
 
 # --- birds ---------------------------------------------------------------------------------------
@@ -413,6 +476,362 @@ def test_an_imagenet_photograph_without_boxes_is_named(imagenet):
         load("imagenet", "test", imagenet)
 
 
+def test_imagenet_takes_its_held_out_photographs_from_imagenetv2(imagenet):
+    with pytest.raises(ValueError, match=r"no split 'val' of its own"):
+        load("imagenet", "val", imagenet)
+    for name in ("val2/0/abc.jpeg", "val2/1/def.jpeg"):
+        write_image(imagenet / name)
+    (imagenet / "val2/class_labels.txt").write_text("val2/0/abc.jpeg,0\nval2/1/def.jpeg,1")
+    boxes = "val2/0/abc.jpeg,10,6,30,18\nval2/1/def.jpeg,20,6,40,18\nval2/1/def.jpeg,10,6,30,18"
+    (imagenet / "val2/localization.txt").write_text(boxes)
+    val = load("imagenet", "val", imagenet)
+    assert val.labels == [0, 1] and val.classes == ["n01440764", "n01443537"]
+    assert val[1]["boxes"].tolist() == [[112, 35, 223, 137], [48, 35, 176, 137]]
+    assert len(load("imagenet", "train", imagenet, holdout=0.5)) == 2, "nothing is held out"
+
+
+# --- OpenImages ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def openimages(tmp_path: Path) -> Path:
+    """Two classes, as the WSOL evaluation's archives unpack, with its metadata."""
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        labels, places = [], []
+        for label, name in enumerate(("01226z", "0bt_c3")):
+            for number in range(count):
+                image = f"{split}/{name}/{number}aed.jpg"
+                write_image(tmp_path / image)
+                labels.append(f"{image},{label}")
+                if split == "train":
+                    continue
+                stem = image.removesuffix(".jpg")
+                write_mask(tmp_path / f"{stem}_m{name}_6554d965.png", (8, 8, 40, 30), (80, 60))
+                write_mask(tmp_path / f"{stem}_ignore.png", (20, 0, 80, 60), (80, 60))
+                places.append(f"{image},{stem}_m{name}_6554d965.png,{stem}_ignore.png")
+                if number:
+                    write_mask(tmp_path / f"{stem}_m{name}_8856c605.png", (0, 40, 80, 60), (80, 60))
+                    places.append(f"{image},{stem}_m{name}_8856c605.png,")
+        folder = tmp_path / "metadata" / split
+        folder.mkdir(parents=True)
+        (folder / "class_labels.txt").write_text("\n".join(labels) + "\n")
+        if places:
+            (folder / "localization.txt").write_text("\n".join(places) + "\n")
+    return tmp_path
+
+
+FULL = Transform(image_size=60, resize_size=60, protocol="wsoleval")
+
+
+def test_openimages(openimages):
+    sets = [load("openimages", split, openimages, FULL) for split in ("train", "val", "test")]
+    assert [len(dataset) for dataset in sets] == [6, 2, 4]
+    assert all(dataset.classes == ["01226z", "0bt_c3"] for dataset in sets)
+    assert sets[2].labels == [0, 0, 1, 1]
+    assert "mask" not in sets[0][0] and sets[0][0]["boxes"].shape == (0, 4)
+    one, two = sets[2][0], sets[2][1]
+    # the masks are 80 x 60, the crop 60 x 60: x 8..40 of 80 is 6..30, x 20..80 is 15..60
+    want = torch.zeros(60, 60, dtype=torch.bool)
+    want[8:30, 6:30] = True
+    assert torch.equal(one["mask"], want)
+    ignore = torch.zeros(60, 60, dtype=torch.bool)
+    ignore[:, 15:] = True
+    assert torch.equal(one["ignore"], ignore & ~want)
+    want[40:60] = True
+    assert torch.equal(two["mask"], want) and torch.equal(two["ignore"], ignore & ~want)
+
+
+def test_openimages_has_a_val_of_its_own(openimages):
+    assert len(load("openimages", "train", openimages, holdout=0.4)) == 6
+    val = load("openimages", "val", openimages, FULL, holdout=0.4)
+    assert len(val) == 2 and val[0]["mask"].any() and val[0]["ignore"].any()
+
+
+@pytest.mark.parametrize("place", ["metadata/OpenImages", "../../metadata/OpenImages"])
+def test_openimages_finds_the_metadata_in_a_checkout_too(openimages, tmp_path_factory, place):
+    root = tmp_path_factory.mktemp("checkout") / "dataset/OpenImages"
+    root.mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        (openimages / split).rename(root / split)
+    (root / place).parent.mkdir(exist_ok=True)
+    (openimages / "metadata").rename(root / place)
+    assert len(load("openimages", "test", root)) == 4
+    assert len(load("openimages", "test", root.parent)) == 4, "the folder above does too"
+
+
+def test_openimages_without_metadata_says_where_to_get_them(openimages):
+    (openimages / "metadata/test/class_labels.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"'metadata/test'.*Copy .*wsolevaluation"):
+        load("openimages", "test", openimages)
+
+
+def test_openimages_with_a_missing_mask_is_refused(openimages):
+    (openimages / "test/0bt_c3/1aed_m0bt_c3_8856c605.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 14 files .*1aed_m0bt_c3_8856c605\.png"):
+        load("openimages", "test", openimages)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("class_labels.txt", "0bt_c3/0aed.jpg,1", "0bt_c3/0aed.jpg,2", r"labels must be 0, 1"),
+        ("class_labels.txt", "0bt_c3/0aed.jpg,1", "0bt_c3/0aed.jpg,0", r"each have a folder"),
+        ("class_labels.txt", "0bt_c3/0aed.jpg,1", "0bt_c3/0aed.jpg", r"a line is 2 values"),
+        (
+            "localization.txt",
+            "test/01226z/0aed.jpg,",
+            "test/01226z/9aed.jpg,",
+            r"no mask of .*0aed",
+        ),
+        ("localization.txt", "8856c605.png,\n", "8856c605.png,x.png\n", r"two ignored regions"),
+    ],
+)
+def test_openimages_with_bad_metadata_is_refused(openimages, file, old, new, message):
+    path = openimages / "metadata/test" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load("openimages", "test", openimages)
+
+
+def settings_for(root: Path, dataset: str, **given: object) -> TrainSettings:
+    tiny = {
+        "pretrained": False,
+        "train_images": 0,
+        "eval_images": 0,
+        "runs_dir": str(root / "runs"),
+    }
+    return TrainSettings.for_profile(
+        "smoke", dataset=dataset, data_root=str(root), **{**tiny, **given}
+    )
+
+
+def test_training_on_openimages_chooses_by_pxap_on_its_val(openimages, monkeypatch):
+    """Photographs have masks and no boxes; the second epoch is made to look better."""
+    pxap = iter([20.0, 50.0])
+    module = sys.modules["satkit.train"]
+
+    def better_later(outputs: object, **options: object) -> dict[str, float]:
+        numbers = score(outputs, **options)
+        assert numbers["images"] in (2, 4) and "gt_known" not in numbers
+        assert numbers["pxap"] > 0
+        return {**numbers, "top1_cls": 50.0, "pxap": next(pxap, 0.0)}
+
+    monkeypatch.setattr(module, "score", better_later)
+    settings = settings_for(
+        openimages, "openimages", protocol="wsoleval", epochs=2, evaluate_from=1
+    )
+    run = train(settings)
+    assert run.metrics["epoch"] == 2
+    assert run.log["val_images"].tolist() == [2, 2] and run.metrics["images"] == 4
+
+
+def test_training_holds_nothing_out_where_a_set_has_a_val(cub):
+    cut = load_datasets(settings_for(cub, "cub", holdout=0.5))
+    assert [len(cut[split]) for split in ("train", "val", "test")] == [2, 2, 2]
+    add_cubv2(cub)
+    own = load_datasets(settings_for(cub, "cub", holdout=0.5))
+    assert [len(own[split]) for split in ("train", "val", "test")] == [4, 3, 2]
+    assert "val" not in load_datasets(settings_for(cub, "cub", selection="test"))
+
+
+def test_the_paper_profile_evaluates_openimages_uncropped():
+    paper = TrainSettings.for_profile("paper", dataset="openimages")
+    assert paper.protocol == "wsoleval" and paper.target_area == 0.25 and paper.epochs == 30
+    assert TrainSettings.for_profile("paper", dataset="stanford_cars").protocol == "sat"
+    assert set(get_args(TrainSettings.model_fields["dataset"].annotation)) == set(NAMES)
+
+
+# --- Stanford Dogs -------------------------------------------------------------------------------
+
+
+def cells(values: list[str]) -> np.ndarray:
+    """A MATLAB cell array, one column."""
+    column = np.empty((len(values), 1), dtype=object)
+    column[:, 0] = values
+    return column
+
+
+@pytest.fixture
+def dogs(tmp_path: Path) -> Path:
+    files: dict[str, list[str]] = {"train": [], "test": []}
+    for breed in ("n02085620-Chihuahua", "n02085782-Japanese_spaniel"):
+        for number in range(3):
+            file = f"{breed}/{breed[:9]}_{number}.jpg"
+            write_image(tmp_path / "Images" / file)
+            corners = "<xmin>10</xmin><ymin>6</ymin><xmax>30</xmax><ymax>18</ymax>"
+            found = f"<object><name>{breed[10:]}</name><bndbox>{corners}</bndbox></object>"
+            annotation = tmp_path / "Annotation" / file.removesuffix(".jpg")
+            annotation.parent.mkdir(parents=True, exist_ok=True)
+            annotation.write_text(f"<annotation>{found * (1 + number)}</annotation>")
+            files["train" if number else "test"].append(file)
+    for split, names in files.items():
+        labels = np.array([[1 + ("spaniel" in name)] for name in names], dtype=np.uint8)
+        lists = {"file_list": cells(names), "labels": labels, "annotation_list": cells(names)}
+        savemat(tmp_path / f"{split}_list.mat", lists)
+    return tmp_path
+
+
+def test_stanford_dogs(dogs):
+    train, test = load("stanford_dogs", "train", dogs), load("stanford_dogs", "test", dogs)
+    assert (len(train), len(test)) == (4, 2)
+    assert train.classes == test.classes == ["n02085620-Chihuahua", "n02085782-Japanese_spaniel"]
+    assert train.labels == [0, 0, 1, 1]
+    assert [len(record.boxes) for record in train.records] == [2, 3, 2, 3]
+    assert test[1]["boxes"].tolist() == [[48, 35, 176, 137]]
+    (dogs / "lists").mkdir()
+    for path in dogs.glob("*.mat"):
+        path.rename(dogs / "lists" / path.name)
+    assert load("stanford_dogs", "test", dogs).fingerprint() == test.fingerprint()
+
+
+def test_stanford_dogs_with_a_cut_list_is_refused(dogs):
+    path = dogs / "test_list.mat"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"test_list\.mat is not a whole \.mat file"):
+        load("stanford_dogs", "test", dogs)
+    savemat(path, {"file_list": cells(["a/b.jpg"])})
+    with pytest.raises(ValueError, match=r"test_list\.mat lacks \['labels'\]"):
+        load("stanford_dogs", "test", dogs)
+
+
+def test_stanford_dogs_without_an_annotation_names_it(dogs):
+    (dogs / "Annotation/n02085620-Chihuahua/n02085620_0").unlink()
+    with pytest.raises(FileNotFoundError, match=r"n02085620_0"):
+        load("stanford_dogs", "test", dogs)
+
+
+def test_stanford_dogs_with_a_label_left_out_is_refused(dogs):
+    lists = {"file_list": cells(["a/b.jpg", "c/d.jpg"]), "labels": np.array([[1], [3]])}
+    savemat(dogs / "test_list.mat", lists)
+    with pytest.raises(ValueError, match=r"labels must be 1, 2, … not \[1, 3\]"):
+        load("stanford_dogs", "test", dogs)
+
+
+# --- FGVC-Aircraft -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def aircraft(tmp_path: Path) -> Path:
+    data = tmp_path / "fgvc-aircraft-2013b/data"
+    images = [f"{number:07d}" for number in range(6)]
+    for image in images:
+        write_image(data / "images" / f"{image}.jpg")
+    variants = ["707-320", "Gulfstream IV"]
+    lines = [f"{image} {variants[int(image) % 2]}" for image in images]
+    (data / "variants.txt").write_text("\n".join(variants) + "\n")
+    (data / "images_variant_trainval.txt").write_text("\n".join(lines[:4]) + "\n")
+    (data / "images_variant_test.txt").write_text("\n".join(lines[4:]) + "\n")
+    (data / "images_box.txt").write_text("\n".join(f"{i} 10 6 30 18" for i in images) + "\n")
+    return tmp_path / "fgvc-aircraft-2013b"
+
+
+def test_fgvc_aircraft(aircraft):
+    train, test = load("fgvc_aircraft", "train", aircraft), load("fgvc_aircraft", "test", aircraft)
+    assert (len(train), len(test)) == (4, 2), "train is trainval"
+    assert train.classes == ["707-320", "Gulfstream IV"] and train.labels == [0, 1, 0, 1]
+    item = test[1]
+    assert item["boxes"].tolist() == [[48, 35, 176, 137]], "corners as the authors' code reads them"
+    assert item["size"] == (30, 40), "the banner stays"
+    assert len(load("fgvc_aircraft", "test", aircraft.parent)) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "images_box.txt",
+            "0000005 10 6",
+            "0000006 10 6",
+            r"images_box\.txt has no line for 0000005",
+        ),
+        ("images_box.txt", "0000005 10 6", "0000005 10", r"0000005: a box is four"),
+        ("images_variant_test.txt", "Gulfstream IV", "Gulfstream V", r"is a 'Gulfstream V'"),
+        ("images_variant_test.txt", " Gulfstream IV", "", r"what is in it, not \['0000005'\]"),
+    ],
+)
+def test_fgvc_aircraft_with_bad_lists_is_refused(aircraft, file, old, new, message):
+    path = aircraft / "data" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load("fgvc_aircraft", "test", aircraft)
+
+
+# --- Stanford Cars -------------------------------------------------------------------------------
+
+CAR_FIELDS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class")
+
+
+def write_cars(path: Path, rows: list[dict[str, object]], **others: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    annotations = np.empty((1, len(rows)), dtype=[(name, object) for name in rows[0]])
+    for index, row in enumerate(rows):
+        annotations[0, index] = tuple(row.values())
+    savemat(path, {"annotations": annotations, **others})
+
+
+@pytest.fixture
+def cars(tmp_path: Path) -> Path:
+    names = np.array([["Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]], dtype=object)
+    for split, file in (
+        ("train", "devkit/cars_train_annos.mat"),
+        ("test", "cars_test_annos_withlabels.mat"),
+    ):
+        rows = []
+        for number in (1, 2, 3)[: 3 if split == "train" else 1]:
+            write_image(tmp_path / f"cars_{split}/0000{number}.jpg")
+            values = (10, 6, 30, 18, 1 + number % 2)
+            rows.append(
+                {**dict(zip(CAR_FIELDS, values, strict=True)), "fname": f"0000{number}.jpg"}
+            )
+        write_cars(tmp_path / file, rows)
+    savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": names})
+    return tmp_path
+
+
+def test_stanford_cars(cars):
+    train, test = load("stanford_cars", "train", cars), load("stanford_cars", "test", cars)
+    assert (len(train), len(test)) == (3, 1)
+    assert train.classes == ["Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
+    assert train.labels == [1, 0, 1] and test.labels == [1]
+    assert test[0]["boxes"].tolist() == [[48, 35, 176, 137]]
+    labelled = cars / "cars_test_annos_withlabels.mat"
+    labelled.rename(cars / "devkit" / labelled.name)
+    assert load("stanford_cars", "test", cars).fingerprint() == test.fingerprint()
+
+
+def test_stanford_cars_in_its_second_form(cars, tmp_path_factory):
+    root = tmp_path_factory.mktemp("cars") / "stanford_cars"
+    rows = []
+    for number in range(4):
+        write_image(root / f"car_ims/00000{number}.jpg")
+        values = (f"car_ims/00000{number}.jpg", 10, 6, 30, 18, 1 + number % 2, number == 3)
+        rows.append(dict(zip(("relative_im_path", *CAR_FIELDS, "test"), values, strict=True)))
+    write_cars(root / "cars_annos.mat", rows, class_names=np.array([["a", "b"]], dtype=object))
+    for folder in (root, root.parent):
+        train, test = load("stanford_cars", "train", folder), load("stanford_cars", "test", folder)
+        assert train.labels == [0, 1, 0] and test.labels == [1] and train.classes == ["a", "b"]
+        assert test[0]["path"].endswith("car_ims/000003.jpg")
+
+
+def test_stanford_cars_without_the_labels_of_its_test_photographs_is_refused(cars):
+    """The devkit itself has cars_test_annos.mat, where the class is left out."""
+    row = {**dict(zip(CAR_FIELDS[:4], (10, 6, 30, 18), strict=True)), "fname": "00001.jpg"}
+    write_cars(cars / "cars_test_annos_withlabels.mat", [row])
+    with pytest.raises(ValueError, match=r"cars_test_annos_withlabels\.mat lack 'class'.*bbox_x1"):
+        load("stanford_cars", "test", cars)
+    (cars / "cars_test_annos_withlabels.mat").unlink()
+    with pytest.raises(FileNotFoundError, match=r"cars_test_annos_withlabels\.mat"):
+        load("stanford_cars", "test", cars)
+
+
+def test_stanford_cars_with_a_class_without_a_name_is_refused(cars):
+    savemat(cars / "devkit/cars_meta.mat", {"class_names": np.array([["a"]], dtype=object)})
+    with pytest.raises(ValueError, match=r"00001\.jpg is of class 2, but there are names of 1"):
+        load("stanford_cars", "train", cars)
+
+
 # --- a user's own photographs --------------------------------------------------------------------
 
 
@@ -528,3 +947,136 @@ def test_folder_boxes_are_in_the_frame_that_people_see(own):
                 item = dataset[index]
     assert item["size"] == (40, 30)
     assert item["boxes"].tolist() == [[35, 48, 137, 176]]
+
+
+def write_voc(path: Path, boxes: list[tuple[float, ...]], size: tuple[int, int] | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    objects = "".join(
+        "<object><name>cat</name><bndbox>"
+        + "".join(f"<{n}>{v}</{n}>" for n, v in zip(VOC_CORNERS, box, strict=True))
+        + "</bndbox></object>"
+        for box in boxes
+    )
+    stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    path.write_text(f"<annotation>{stated}{objects}</annotation>")
+
+
+VOC_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def write_coco(path: Path, size: tuple[int, int] | None = (40, 30)) -> dict:
+    image = {"id": 7, "file_name": "cat/3.png"}
+    if size:
+        image |= {"width": size[0], "height": size[1]}
+    other = {"id": 8, "file_name": "dog/1.png"}
+    found = [
+        {"id": 1, "image_id": 7, "category_id": 3, "bbox": [10, 6, 20, 12]},
+        {"id": 2, "image_id": 7, "category_id": 3, "bbox": [0, 0, 40, 30.0]},
+    ]
+    coco = {"images": [image, other], "annotations": found, "categories": [{"id": 3, "name": "x"}]}
+    path.write_text(json.dumps(coco))
+    return coco
+
+
+def boxes_by_file(root: Path) -> dict[str, tuple]:
+    both = [load("folder", split, root) for split in ("train", "test")]
+    return {record.path: record.boxes for dataset in both for record in dataset.records}
+
+
+@pytest.mark.parametrize("form", ["csv", "coco", "voc", "voc beside", "voc without size"])
+def test_folder_reads_the_same_boxes_from_every_format(own, form):
+    boxes = [(10, 6, 30, 18), (0, 0, 40, 30)]
+    if form == "csv":
+        rows = [{"file": "cat/3.png", **dict(zip(CORNERS, box, strict=True))} for box in boxes]
+        write_csv(own / "boxes.csv", rows)
+    elif form == "coco":
+        write_coco(own / "boxes.json")
+    else:
+        folder = own if form == "voc beside" else own / "annotations"
+        write_voc(folder / "cat/3.xml", boxes, None if form == "voc without size" else (40, 30))
+    (own / ".idea").mkdir()
+    (own / ".idea/misc.xml").write_text("<project/>")  # an editor's file is no annotation
+    found = boxes_by_file(own)
+    assert len(found) == 20 and found.pop("cat/3.png") == tuple(boxes)
+    assert set(found.values()) == {()}
+    assert load("folder", "train", own).classes == ["cat", "dog"]
+
+
+def test_folder_with_train_and_test_mirrors_them_in_annotations(divided):
+    write_voc(divided / "annotations/test/dog/7.xml", [(10, 6, 30, 18)], (40, 30))
+    found = {record.path: record.boxes for record in load("folder", "test", divided).records}
+    assert found["test/dog/7.png"] == ((10, 6, 30, 18),)
+
+
+def test_folder_with_boxes_in_two_formats_is_refused(own):
+    write_coco(own / "boxes.json")
+    write_voc(own / "annotations/cat/3.xml", [(1, 1, 9, 9)], None)
+    with pytest.raises(ValueError, match=r"boxes\.json and in \*\.xml of .*keep one"):
+        load("folder", "train", own)
+
+
+def test_folder_with_coco_boxes_of_an_unknown_file_is_refused(own):
+    coco = write_coco(own / "boxes.json")
+    coco["images"][1]["file_name"] = "1.png"
+    (own / "boxes.json").write_text(json.dumps(coco))
+    with pytest.raises(FileNotFoundError, match=r"boxes\.json names '1\.png'.*<class>/<name>"):
+        load("folder", "train", own)
+
+
+def test_folder_with_a_voc_file_of_no_photograph_is_refused(own):
+    write_voc(own / "annotations/cat/99.xml", [(1, 1, 9, 9)], None)
+    with pytest.raises(FileNotFoundError, match=r"no photograph for .*annotations/cat/99\.xml"):
+        load("folder", "train", own)
+
+
+def test_folder_with_two_voc_files_of_one_photograph_is_refused(own):
+    write_voc(own / "annotations/cat/3.xml", [(1, 1, 9, 9)], None)
+    write_voc(own / "cat/3.xml", [(1, 1, 9, 9)], None)
+    with pytest.raises(ValueError, match=r"cat/3 has two \.xml files, one of them cat/3\.xml"):
+        load("folder", "train", own)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("images"), r"not in COCO's format \(KeyError\('images'\)\)"),
+        (lambda c: c["annotations"][0].pop("bbox"), "not in COCO's format.*bbox"),
+        (lambda c: c["annotations"][0].update(image_id=9), r"KeyError\(9\).*one of the images"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"cat/3\.png: a box is four"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 0, 3]), r"cat/3\.png has no area"),
+    ],
+)
+def test_folder_with_bad_coco_is_refused(own, change, message):
+    coco = write_coco(own / "boxes.json")
+    change(coco)
+    (own / "boxes.json").write_text(json.dumps(coco))
+    with pytest.raises(ValueError, match=message):
+        boxes_by_file(own)
+
+
+def test_folder_with_cut_json_or_xml_is_refused(own):
+    (own / "boxes.json").write_text('{"images": [')
+    with pytest.raises(ValueError, match=r"boxes\.json is not whole JSON"):
+        load("folder", "train", own)
+    (own / "boxes.json").unlink()
+    (own / "cat/3.xml").write_text("<annotation>")
+    with pytest.raises(ValueError, match=r"cat/3\.xml is not whole XML"):
+        load("folder", "train", own)
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_folder_with_photographs_resized_since_they_were_annotated_is_refused(own, form):
+    if form == "coco":
+        write_coco(own / "boxes.json", (80, 60))
+    else:
+        write_voc(own / "cat/3.xml", [(10, 6, 30, 18)], (80, 60))
+    for split in ("train", "test"):
+        dataset = load("folder", split, own)
+        paths = [record.path for record in dataset.records]
+        if "cat/3.png" in paths:
+            with pytest.raises(
+                ValueError, match=r"cat/3\.png were drawn for \(60, 80\).*\(30, 40\)"
+            ):
+                dataset[paths.index("cat/3.png")]
+            return
+    pytest.fail("cat/3.png is in no split")
