@@ -27,7 +27,7 @@ from satkit.checkpoints import read_weights
 from satkit.evaluate import Outputs, collect, predictions, score
 from satkit.losses import total_loss
 from satkit.methods import METHODS
-from satkit.model import freeze
+from satkit.model import Localization, freeze
 from satkit.progress import Progress
 from satkit.results import Run, build_model, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
@@ -205,6 +205,34 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
+def losses_of(
+    settings: TrainSettings, output: Localization, labels: Tensor, share: float = 1.0
+) -> dict[str, Tensor]:
+    """The losses that settings ask for; see :func:`satkit.losses.total_loss`.
+
+    Args:
+        settings: Of the run.
+        output: Of the localizer, for a batch.
+        labels: int [B].
+        share: Weight of this process's mean.
+
+    Returns:
+        Scalars by name, in single precision, with their sum ``total``.
+    """
+    return total_loss(
+        output.logits.float(),
+        output.maps.float(),
+        labels,
+        target_area=settings.target_area,
+        area_term=settings.area_term,
+        pixel_term=settings.pixel_term,
+        smoothing=None if settings.smoothing == "none" else settings.smoothing,
+        padding=settings.padding,
+        own=output.losses,
+        share=share,
+    )
+
+
 class _Loop:
     """State of one run: model, optimizer, where it stands, and what it has logged."""
 
@@ -353,18 +381,7 @@ class _Loop:
         with nullcontext() if steps else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
                 output = self.model(images, labels)
-            losses = total_loss(
-                output.logits.float(),
-                output.maps.float(),
-                labels,
-                target_area=settings.target_area,
-                area_term=settings.area_term,
-                pixel_term=settings.pixel_term,
-                smoothing=None if settings.smoothing == "none" else settings.smoothing,
-                padding=settings.padding,
-                own=output.losses,
-                share=share,
-            )
+            losses = losses_of(settings, output, labels, share)
             means = distributed.mean(torch.stack([loss.float() for loss in losses.values()]))
             values = dict(zip(losses, means.tolist(), strict=True))
             self._check_finite(values)
@@ -512,7 +529,7 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
         find_unused_parameters=settings.method == "cam"
         and backbones.kind(settings.backbone) == "conformer",
     )
-    return Accelerator(mixed_precision=_precision(settings.precision), kwargs_handlers=[parallel])
+    return Accelerator(mixed_precision=precision_of(settings.precision), kwargs_handlers=[parallel])
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -539,7 +556,8 @@ def _set_random_state(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def _precision(wanted: str) -> str:
+def precision_of(wanted: str) -> str:
+    """Accelerate's name of a precision; ``auto`` is bf16 where a GPU has it."""
     if wanted == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     if wanted == "fp16" and not torch.cuda.is_available():
