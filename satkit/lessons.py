@@ -6,7 +6,6 @@ A lesson measures, writes what it measured with its provenance, and shows what t
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satkit import data
 from satkit._cv2 import cv2
 from satkit.data.aviary import PART_NAMES, Drawing
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
-from satkit.results import build_model, provenance, read_json, write_json
-from satkit.settings import TrainSettings
+from satkit.results import provenance, read_json, write_json
 
 
 def simulate_map(

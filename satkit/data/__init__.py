@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ from satkit.data.imagenet import has_imagenetv2, list_imagenet, list_tiny_imagen
 from satkit.data.images import read_image, read_mask
 from satkit.data.openimages import list_openimages
 from satkit.data.photographs import Photographs
+from satkit.data.prepared import (
+    ANNOTATIONS,
+    Address,
+    Prepared,
+    find_prepared,
+    prepared_folder,
+    prepared_sides,
+)
 from satkit.data.splits import Selection, few_shot, stratified_cut
 from satkit.data.transforms import Transform, denormalize, normalize, ten_crop
 
@@ -63,6 +72,8 @@ OWN_VAL: dict[str, Callable[[Path], bool]] = {
 }
 NAMES = ("aviary", *LAYOUTS)
 SPLITS = ("train", "val", "test")
+#: 1.3 million files were just listed, and its boxes stay the official, also the odd ones
+UNCHECKED = ("imagenet",)
 #: options that every set takes
 COMMON = ("holdout", "split_seed", "cache")
 
@@ -87,7 +98,9 @@ def load(
     Args:
         name: one of `NAMES`.
         split: "train", "val" or "test".
-        root: folder of the data set; None looks in `default_root(name)`. Aviary has none.
+        root: folder of the data set, or fsspec URL of a prepared one (s3://…, https://…); None
+            looks in `default_root(name)`. Aviary has none. What was prepared at the side that the
+            transform needs is read in place of the original photographs, see docs/data.md.
         transform: None is the paper's: random crops for "train", the centre crop otherwise.
         seed: of the random crops.
         options: for every set holdout (0..0.5, the part of every class cut out of "train"),
@@ -108,20 +121,20 @@ def load(
     own = [key for key in inspect.signature(LAYOUTS[name]).parameters if key not in _POSITIONAL]
     for option in options:
         check_choice(f"option of {name}", option, sorted({*own, *COMMON}))
-    folder = Path(root).expanduser() if root is not None else default_root(name)
+    place = Address.of(root if root is not None else default_root(name))
+    transform = transform or Transform(train=split == "train")
     holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
     of_layout = {key: value for key, value in options.items() if key in own}
-    if name in OWN_VAL and split != "test" and OWN_VAL[name](folder):
-        listing = LAYOUTS[name](folder, split, **of_layout)
+    own_val, list_split = _layout(name, place, transform.side, of_layout)
+    if own_val:
+        listing = list_split(split)
     else:
-        source = "train" if split == "val" else split
-        listing = LAYOUTS[name](folder, source, **of_layout)
+        listing = list_split("train" if split == "val" else split)
         listing = _cut(name, listing, split, holdout, int(options.get("split_seed", 0)))
     if not listing.records:
         raise ValueError(f"{name}: no photographs for {split!r} in {listing.root}")
-    if name != "imagenet":  # its 1.3 million files were just listed, its boxes stay the official
+    if name not in UNCHECKED and not listing.stored:
         check(listing, name)
-    transform = transform or Transform(train=split == "train")
     return Photographs(name, split, listing, transform, seed, cache)
 
 
@@ -164,6 +177,72 @@ def _load_aviary(
     return Aviary(split, transform=transform, seed=seed, **of_aviary)
 
 
+def _layout(
+    name: str, place: Address, side: int, options: dict[str, Any]
+) -> tuple[bool, Callable[[str], Listing]]:
+    """Find the set as it was prepared or as its authors pack it.
+
+    Returns:
+        Whether it has a split "val" of its own, and what lists a split.
+    """
+    prepared = find_prepared(place.url, side)
+    if prepared and prepared.about["options"] == layout_options(name, options):
+        if name == "folder":
+            _refuse_stale(prepared, place)
+        return "val" in prepared.splits, prepared.list_split
+    if place.remote:
+        found = f"it was made with {prepared.about['options']}" if prepared else "there is none"
+        raise FileNotFoundError(
+            f"{name}: looked for {prepared_folder(place.url, side).url}/{ANNOTATIONS}, prepared "
+            f"with {layout_options(name, options)}, but {found}. Only prepared sets can be remote: "
+            f"prepare it for photographs of {side} pixels, and copy the folder 'prepared' there."
+        )
+    folder = Path(place.url)
+    return "val" in list_splits(name, folder), partial(_list_raw, name, folder, options)
+
+
+def list_splits(name: str, folder: Path) -> list[str]:
+    """Names of a raw set's splits; "val" is one where the set has its own."""
+    own_val = name in OWN_VAL and OWN_VAL[name](folder)
+    return ["train", "test", *(["val"] if own_val else [])]
+
+
+def _refuse_stale(prepared: Prepared, place: Address) -> None:
+    """Refuse a user's own set that has changed since it was prepared."""
+    if place.remote:
+        return
+    for split, known in prepared.about["source"].items():
+        try:
+            listing = list_folder(Path(place.url), split, **prepared.about["options"])
+        except FileNotFoundError:
+            return  # only the prepared set was kept
+        if Photographs("folder", split, listing, Transform()).fingerprint() != known:
+            raise ValueError(
+                f"folder: photographs, boxes or masks in {place.url} have changed since they were "
+                f"prepared: prepare them again, or delete {prepared.folder.url}"
+            )
+
+
+def _list_raw(name: str, folder: Path, options: dict[str, Any], split: str) -> Listing:
+    try:
+        return LAYOUTS[name](folder, split, **options)
+    except FileNotFoundError as error:
+        sides = prepared_sides(folder)
+        if not sides:
+            raise
+        raise FileNotFoundError(
+            f"{error} It was prepared for photographs of {sides} pixels, but with other options or "
+            "not for this size: prepare it for this one (prepare --side), or choose that size."
+        ) from error
+
+
+def layout_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the options of a layout that were not given."""
+    parameters = inspect.signature(LAYOUTS[name]).parameters
+    own = {key: value.default for key, value in parameters.items() if key not in _POSITIONAL}
+    return own | given
+
+
 def _cut(name: str, listing: Listing, split: str, holdout: float, seed: int) -> Listing:
     """Take the held-out photographs out of "train", or only them for "val"."""
     if split == "test":
@@ -174,5 +253,7 @@ def _cut(name: str, listing: Listing, split: str, holdout: float, seed: int) -> 
             f"{name} has no split 'val' of its own: pass holdout=0.1 (here and for 'train') to "
             f"hold out that part of 'train'; holdout is {holdout}"
         )
-    pairs = zip(listing.records, held_out, strict=True)
-    return listing._replace(records=[record for record, out in pairs if out == (split == "val")])
+    kept = [index for index, out in enumerate(held_out) if out == (split == "val")]
+    records = [listing.records[index] for index in kept]
+    stored = listing.stored and listing.stored.take(kept)
+    return listing._replace(records=records, stored=stored)

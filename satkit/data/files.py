@@ -11,7 +11,10 @@ import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from satkit.data.prepared import Stored
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -48,6 +51,7 @@ class Listing(NamedTuple):
     classes: list[str]
     records: list[Record]
     exif: bool = True  # boxes are in the frame that people see; False: in the stored one
+    stored: Stored | None = None  # where resized photographs are, of a prepared set
 
 
 def default_root(name: str) -> Path:

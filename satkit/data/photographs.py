@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from satkit.data.files import Listing, Record, file_size, open_file
 from satkit.data.images import read_image, read_mask
+from satkit.data.splits import shuffle
 from satkit.data.transforms import Resized, Transform, resize_nearest
 
 #: `cache=True` keeps resized photographs up to this many bytes in each process
@@ -50,7 +51,8 @@ class Photographs(Dataset[dict[str, Any]]):
         cache: bool = False,
     ) -> None:
         self.name, self.split, self.seed = name, split, seed
-        self.root, self.classes, self.records, self.exif = listing
+        self.root, self.classes, self.records, self.exif, self.stored = listing
+        self._place = self.stored.root if self.stored else str(self.root)
         self.transform = transform
         self._ignores = any(record.ignore for record in self.records)
         # shared memory, so that persistent workers of a DataLoader see a new epoch too
@@ -69,6 +71,15 @@ class Photographs(Dataset[dict[str, Any]]):
         """Label of every photograph, without reading any."""
         return [record.label for record in self.records]
 
+    @property
+    def shards(self) -> npt.NDArray[np.int64] | None:
+        """Number of the shard that each photograph is in; None where they are not in shards."""
+        return self.stored.shards if self.stored else None
+
+    def epoch_order(self, rng: np.random.Generator) -> list[int]:
+        """Shuffle the indices for one epoch, see `satkit.data.splits.shuffle`."""
+        return shuffle(len(self), self.shards, rng)
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the random crops of this epoch."""
         self._epoch.fill_(epoch)
@@ -76,11 +87,19 @@ class Photographs(Dataset[dict[str, Any]]):
     def fingerprint(self) -> str:
         """Short hash of what this split holds: names, sizes of files, labels, boxes, masks."""
         digest = hashlib.sha256(repr((self.name, self.split, self.classes, self.exif)).encode())
-        for record in self.records:
-            sizes = [file_size(self.root, path) for path in record.files]
+        if self.stored and self.stored.format == "jpeg":  # not the pixels of the raw photographs
+            digest.update(self.stored.digest.encode())
+        for index, record in enumerate(self.records):
+            sizes = self.file_sizes(index)
             fields = tuple(record) if record.ignore else tuple(record)[:-1]  # as before `ignore`
             digest.update(repr((fields, sizes)).encode())
         return digest.hexdigest()[:16]
+
+    def file_sizes(self, index: int) -> list[int]:
+        """Bytes of a photograph and its masks, as the set's authors pack them."""
+        if self.stored:
+            return self.stored.sizes(index)
+        return [file_size(self.root, path) for path in self.records[index].files]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -94,7 +113,7 @@ class Photographs(Dataset[dict[str, Any]]):
         item = self.transform.crop(resized, self._boxes(record, resized.size), rng)
         about = {
             "label": record.label,
-            "path": str(self.root / record.path),
+            "path": f"{self._place}/{record.path}",
             "size": resized.size,
             "index": index,
         }
@@ -102,21 +121,36 @@ class Photographs(Dataset[dict[str, Any]]):
 
     def _resized(self, index: int) -> Resized:
         if self._cache is None:
-            return self._read(self.records[index])
+            return self.read_resized(index)
         if index in self._cache:
             return self._cache[index]
-        resized = self._read(self.records[index])
+        resized = self.read_resized(index)
         needed = resized.image.nbytes + sum(mask.nbytes for mask in resized.masks.values())
         if self._cached_bytes + needed <= CACHE_BYTES:
             self._cache[index] = resized
             self._cached_bytes += needed
         return resized
 
-    def _read(self, record: Record) -> Resized:
+    def read_resized(self, index: int) -> Resized:
+        """Read and resize one photograph with its masks: all that has no randomness.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged, or is not of the size that was stated.
+        """
+        if self.stored:
+            return self.stored.read(index)
+        record = self.records[index]
         name = str(self.root / record.path)
         with open_file(self.root, record.path) as file:
             image = read_image(file, name, self.exif)
-        return self.transform.resize(image, self._read_masks(record, image.height, image.width))
+        size = image.height, image.width
+        if record.size not in (None, size):
+            raise ValueError(
+                f"the boxes of {name} were drawn for {record.size} pixels (h, w), but it has "
+                f"{size}: scale the boxes with the photograph, and correct width and height"
+            )
+        return self.transform.resize(image, self._read_masks(record, *size))
 
     def _read_masks(self, record: Record, height: int, width: int) -> dict[str, Mask]:
         """Read the mask of a photograph, and what it ignores, as in the WSOL evaluation."""
@@ -151,12 +185,6 @@ class Photographs(Dataset[dict[str, Any]]):
 
     def _boxes(self, record: Record, size: tuple[int, int]) -> npt.NDArray[np.float64]:
         """Boxes of a photograph, [n, 4], clipped at its border."""
-        name = self.root / record.path
-        if record.size is not None and record.size != size:
-            raise ValueError(
-                f"the boxes of {name} were drawn for {record.size} pixels (h, w), but it has "
-                f"{size}: scale the boxes with the photograph, and correct width and height"
-            )
         height, width = size
         boxes = np.array(record.boxes, dtype=np.float64).reshape(-1, 4)
         return boxes.clip(0, [width, height, width, height])

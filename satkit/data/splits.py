@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
+
+#: Shards whose photographs are shuffled among each other
+WINDOW = 8
 
 
 def stratified_cut(labels: Sequence[int], fraction: float, seed: int) -> list[bool]:
@@ -39,6 +43,32 @@ def stratified_cut(labels: Sequence[int], fraction: float, seed: int) -> list[bo
     return [bool(value) for value in chosen]
 
 
+def shuffle(
+    count: int, shards: npt.NDArray[np.int64] | None, rng: np.random.Generator
+) -> list[int]:
+    """Shuffle items so that neighbours in the order are near each other on disk.
+
+    Shards are shuffled, then the items of every `WINDOW` shards among each other; a set that is
+    not in shards is shuffled as a whole. Each item comes exactly once.
+
+    Args:
+        count: of items.
+        shards: number of the shard of each item, [count], or None.
+        rng: decides.
+
+    Returns:
+        The items' numbers, a permutation of 0 … count - 1.
+    """
+    if shards is None:
+        return [int(index) for index in rng.permutation(count)]
+    numbers = rng.permutation(np.unique(shards))
+    order: list[int] = []
+    for start in range(0, len(numbers), WINDOW):
+        members = np.flatnonzero(np.isin(shards, numbers[start : start + WINDOW]))
+        order += rng.permutation(members).tolist()
+    return order
+
+
 class Selection(Dataset[dict[str, Any]]):
     """Some items of a data set, which keep their index (and so their random crops) in it."""
 
@@ -52,6 +82,16 @@ class Selection(Dataset[dict[str, Any]]):
         """Label of every item."""
         labels = self.dataset.labels
         return [labels[index] for index in self.indices]
+
+    @property
+    def shards(self) -> npt.NDArray[np.int64] | None:
+        """Number of the shard that each item is in; None where they are not in shards."""
+        shards = getattr(self.dataset, "shards", None)
+        return None if shards is None else shards[self.indices]
+
+    def epoch_order(self, rng: np.random.Generator) -> list[int]:
+        """Shuffle the positions for one epoch, see `shuffle`."""
+        return shuffle(len(self), self.shards, rng)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random crops of this epoch."""
