@@ -20,6 +20,7 @@ import typer
 
 import satkit
 from satkit.boxes import prepare_maps
+from satkit.choices import check_choice
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
 from satkit.evaluate import collect, score
 from satkit.lessons import part_coverage
@@ -48,7 +49,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "ORNet (w_e = 0.1)": {"method": "ornet", "entropy_weight": 0.1},
     "PSOL": {"method": "psol"},
     "SPOL": {"method": "spol"},
+    "CAM + Hide-and-Seek": {"method": "cam", "regularizer": "hide_and_seek"},
+    "CAM + CutMix": {"method": "cam", "regularizer": "cutmix"},
+    "CAM + ADL": {"method": "cam", "regularizer": "adl"},
+    "CAM + ACoL": {"method": "cam", "regularizer": "acol"},
+    "CAM, EfficientNet-Lite0": {"method": "cam", "backbone": "tf_efficientnet_lite0"},
 }  # fmt: skip
+#: What is compared by default: on one backbone
+SAME_BACKBONE = [name for name, given in ROWS.items() if "backbone" not in given]
 METRICS = [
     "top1_cls", "top1_loc", "top5_loc", "gt_known", "max_box_acc@0.3", "max_box_acc@0.5",
     "max_box_acc@0.7", "max_box_acc_v2", "pxap", "piou", "full_image@0.3", "full_image@0.5",
@@ -111,7 +119,7 @@ def main(
     data_root: Annotated[str, typer.Option(help="Folder of the data set.")] = "",
     checkpoint: Annotated[str, typer.Option(help="Weights of the backbone.")] = "",
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
-    rows: Annotated[str, typer.Option(help="Only these rows, separated by commas.")] = "",
+    rows: Annotated[str, typer.Option(help="Only these rows, separated by semicolons.")] = "",
     parameter: Annotated[
         list[str] | None, typer.Option("-p", help="Another setting, as NAME=VALUE.")
     ] = None,
@@ -121,7 +129,9 @@ def main(
     if not show:
         given: dict[str, Any] = dict(text.split("=", 1) for text in parameter or [])
         given |= {"dataset": dataset, "data_root": data_root, "checkpoint": checkpoint}
-        chosen = [name.strip() for name in rows.split(",")] if rows else list(ROWS)
+        chosen = [name.strip() for name in rows.split(";")] if rows else SAME_BACKBONE
+        for name in chosen:
+            check_choice("row", name, ROWS)
         for seed in map(int, seeds.split(",")):
             for name in chosen:
                 store(train_row(name, seed, {**given, **ROWS[name]}, runs_dir), dataset)
@@ -201,7 +211,8 @@ def markdown(dataset: str, shown: dict[str, str], count: int | None) -> str:
     lines.append("|---" * (len(columns) + 2) + "|")
     for name, group in table.groupby("row", sort=False):
         cells = [spread(group[column]) for column in columns]
-        lines.append(f"| {name} | {len(group)} | " + " | ".join(cells) + " |")
+        if any(cells):
+            lines.append(f"| {name} | {len(group)} | " + " | ".join(cells) + " |")
     trivial = [spread(table[FULL_IMAGE[c]][:1]) if c in FULL_IMAGE else "" for c in columns]
     if any(trivial):
         lines.append("| full-image box | | " + " | ".join(trivial) + " |")

@@ -14,8 +14,8 @@ import typer
 from pydantic import ValidationError
 
 from satkit import doctor, notebooks, results
-from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
+from satkit.data.sources import overview
 from satkit.evaluate import evaluate as evaluate_model
 from satkit.methods import METHODS
 from satkit.predict import predict
@@ -155,13 +155,9 @@ def _settings_help() -> str:
         for method, entry in METHODS.items()
         if entry.options
     ]
-    return "\n\n".join(
-        f"{title}\n\n\b\n" + "\n".join(part)
-        for title, part in {
-            "Settings for -p:": lines,
-            "And options of the methods:": options,
-        }.items()
-    )
+    kept = "\n\n\b\n"  # tells Typer to keep the line breaks that follow
+    settings = f"Settings for -p:{kept}" + "\n".join(lines)
+    return f"{settings}\n\nAnd options of the methods:{kept}" + "\n".join(options)
 
 
 @app.command(epilog=_settings_help())
@@ -203,7 +199,7 @@ def evaluate(
         protocol=settings.protocol,
         thresholds=settings.thresholds or None,
         threshold=None if {"thresholds", "protocol"} & set(given) else opened.metrics["threshold"],
-        ten_crop=settings.ten_crop and settings.protocol == "sat",
+        ten_crop=settings.uses_ten_crop,
         batch_size=settings.eval_batch_size,
         workers=settings.workers,
     )
@@ -232,14 +228,11 @@ def predict_command(
 @app.command("data")
 def data_command(
     name: Annotated[str, typer.Argument(help="A data set; all are listed without.")] = "",
-    root: Annotated[str, typer.Option(help="Its folder, or .zip.")] = "",
+    root: Annotated[str, typer.Option(help="Its folder, .zip, or URL of a prepared one.")] = "",
 ) -> None:
-    """List the data sets and where they are looked for, or check one of them."""
+    """Say of all data sets where they are, what is in them and how to get them, or check one."""
     if not name:
-        for known in NAMES:
-            place = "embedded" if known == "aviary" else default_root(known)
-            state = "" if known == "aviary" or Path(place).exists() else " (not there)"
-            print(f"{known:<14} {place}{state}")
+        print(overview())
         return
     for split in ("train", "test"):
         found: Any = load_dataset(name, split, root or None)

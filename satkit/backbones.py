@@ -9,6 +9,7 @@ for its last feature map.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from satkit.choices import did_you_mean
 from satkit.conformer import Conformer
@@ -149,7 +151,7 @@ def _timm_model(
     torch.set_rng_state(state)  # so that what the file lacks is equal in both
     misfit = f"checkpoint {str(checkpoint)!r} does not fit"
     try:
-        overlay = _weights_of(checkpoint, fresh)
+        overlay = {"state_dict": _weights_of(checkpoint, fresh)}
         model = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
@@ -162,17 +164,17 @@ def _timm_model(
     return model
 
 
-def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Any]:
-    """What timm is told to load: the file, or its weights under timm's names.
+def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Tensor]:
+    """Read a file of weights, under timm's names.
 
     Files of the package EfficientNet-PyTorch hold the same layers in the same order as timm's
     EfficientNets (``tf_…``, whose padding they need), under other names.
     """
     state: dict[str, Tensor] = timm.models.load_state_dict(str(checkpoint), device="cpu")
     if "_conv_stem.weight" not in state:
-        return {"file": str(checkpoint)}
+        return state
     values = [value for name, value in state.items() if not name.startswith("_fc.")]
-    return {"state_dict": dict(zip(network.state_dict(), values, strict=False))}
+    return dict(zip(network.state_dict(), values, strict=False))
 
 
 _NOT_PLAIN = (
@@ -372,6 +374,35 @@ def walk(backbone: Backbone, images: Tensor, extra_token: Tensor | None = None) 
     return Walk(x, extras, None)
 
 
+def extra_maps(backbone: Backbone, walk: Walk) -> Tensor:
+    """Lay out what the blocks' attentions gave second as maps.
+
+    Args:
+        backbone: The one that was walked.
+        walk: Its blocks' extras, each [B, T] or [B, T, E].
+
+    Returns:
+        [B, L, h, w] or [B, E, L, h, w], L blocks in their order.
+    """
+    return torch.stack([patch_grid(backbone, extra) for extra in walk.extras], dim=-3)
+
+
+def check_class_token(backbone: Backbone, method: str) -> None:
+    """Refuse a backbone without class token.
+
+    Args:
+        backbone: A plain ViT or Conformer.
+        method: Which needs one.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if backbone.cls_token is None:
+        raise ValueError(
+            f"{method} needs a backbone with a class token, for instance deit_small_patch16_224"
+        )
+
+
 def conv_head(backbone: Backbone, num_classes: int) -> nn.Linear | None:
     """Classifier of Conformer's convolutional branch; None for a plain ViT, which has no such.
 
@@ -400,6 +431,34 @@ def feature_map(backbone: Backbone | CNN, images: Tensor) -> Tensor:
     return features(backbone, walk(backbone, images).tokens)
 
 
+def recompute_activations(model: nn.Module) -> None:
+    """Activation checkpointing: transformer blocks keep only their input for the backward pass.
+
+    It computes the rest again, with the same random numbers, so losses and gradients stay as they
+    are while memory falls and time rises by about a third.
+
+    Args:
+        model: Changed in place; weights keep their names.
+
+    Raises:
+        ValueError: The model has no transformer blocks.
+    """
+    blocks: list[Any] = [module for module in model.modules() if isinstance(module, Block)]
+    if not blocks:
+        raise ValueError(
+            "activation_checkpointing is for transformer blocks, but the backbone has none; "
+            "set it to False"
+        )
+    for block in blocks:
+        block.recomputed, block.forward = True, partial(_recompute, block.forward)
+
+
+def _recompute(function: Callable[..., Any], *inputs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False)
+
+
 def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Run a block whose attention returns ``(output, extra)``; the rest of the block is timm's.
 
@@ -410,6 +469,11 @@ def run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Tokens [B, T, D] and the attention's second output.
     """
+    recomputed = getattr(block, "recomputed", False)
+    return _recompute(_run_block, block, x) if recomputed else _run_block(block, x)
+
+
+def _run_block(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     attended, extra = block.attn(block.norm1(x))
     x = x + block.drop_path1(block.ls1(attended))
     x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))

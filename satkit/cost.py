@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from satkit.losses import total_loss
+from satkit import data
+from satkit.backbones import recompute_activations
+from satkit.data.prepare import BYTES_PER_PIXEL
 from satkit.results import build_model
 from satkit.settings import TrainSettings
+from satkit.train import losses_of, precision_of
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+#: Batches whose memory :func:`estimate` measures; the rest is a straight line
+SMALL_BATCHES = (2, 6)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -67,11 +76,34 @@ def inference_speed(model: nn.Module, image_size: int, batch: int = 32, repeats:
     return batch / min(seconds[1:])
 
 
+def training_speed(settings: TrainSettings, dataset: Any, steps: int = 3) -> float:
+    """Images a second of a few training steps, loading included; nothing is learnt.
+
+    Args:
+        settings: Of the run whose cost is wanted.
+        dataset: Its training images, >= 1.
+        steps: How many are timed, after one to warm up.
+
+    Returns:
+        Images a second of one process.
+    """
+    train_step = _Step(settings, dataset.num_classes)
+    start = 0.0
+    for step in range(steps + 1):
+        if step == 1:
+            start = time.perf_counter()
+        first = step * settings.batch_size
+        items = [dataset[(first + i) % len(dataset)] for i in range(settings.batch_size)]
+        batch = data.collate(items)
+        train_step(batch["image"], batch["label"])
+    return steps * settings.batch_size / (time.perf_counter() - start)
+
+
 def training_memory(settings: TrainSettings, num_classes: int) -> float:
     """Memory that one training step needs beyond the imported program, in MB.
 
     It is measured in a process of its own: on a CPU by the growth of the peak resident size, on a
-    GPU by torch's peak.
+    GPU by torch's peak. The state of the optimizer is not part of it.
 
     Args:
         settings: Of the run.
@@ -79,34 +111,106 @@ def training_memory(settings: TrainSettings, num_classes: int) -> float:
 
     Returns:
         Megabytes (10^6 bytes).
+
+    Raises:
+        RuntimeError: The step failed.
     """
+    return _memory_of_steps(settings, num_classes, [settings.batch_size])[0]
+
+
+def estimate(
+    settings: TrainSettings,
+    *,
+    images: int,
+    num_classes: int,
+    images_per_second: float,
+    processes: int = 1,
+) -> dict[str, float]:
+    """Say what a training run will cost, before it starts.
+
+    The memory of a batch is a straight line through what two small batches need on this machine's
+    device, so it is right for a run on this device.
+
+    Args:
+        settings: Of the run.
+        images: Training images.
+        num_classes: C.
+        images_per_second: Of all processes together.
+        processes: That train together.
+
+    Returns:
+        ``steps``; ``exaflop`` (10^18 operations: two a multiply-add, backward twice forward);
+        ``hours`` of training; ``memory_gb`` of one process, for its part of a batch, with the two
+        moments of AdamW; ``disk_gb`` of the photographs as JPEG at the size before the crop.
+    """
+    model = build_model(settings, num_classes, pretrained=False)
+    passes = images * settings.epochs
+    batches = images // settings.batch_size or 1
+    if not settings.drop_last:
+        batches = math.ceil(images / settings.batch_size)
+    few, more = _memory_of_steps(settings, num_classes, SMALL_BATCHES)
+    slope = (more - few) / (SMALL_BATCHES[1] - SMALL_BATCHES[0])  # MB an image
+    own = math.ceil(settings.batch_size / processes)
+    memory = few + slope * (own - SMALL_BATCHES[0]) + 8e-6 * parameter_count(model)
+    return {
+        "steps": batches * settings.epochs,
+        "exaflop": 6 * gmacs(model, settings.image_size) * passes / 1e9,
+        "hours": passes / images_per_second / 3600,
+        "memory_gb": memory / 1e3,
+        "disk_gb": images * settings.resize_size**2 * BYTES_PER_PIXEL["jpeg"] / 1e9,
+    }
+
+
+def _memory_of_steps(
+    settings: TrainSettings, num_classes: int, batches: Sequence[int]
+) -> list[float]:
+    """Peak of a step at each batch size, in rising order, in MB."""
     context = get_context("spawn")
     answer = context.SimpleQueue()
-    process = context.Process(target=_measure_step, args=(settings, num_classes, answer))
+    process = context.Process(target=_measure_steps, args=(settings, num_classes, batches, answer))
     process.start()
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the training step for {settings.method} failed, see above")
-    return float(answer.get())
+    return list(answer.get())
 
 
-def _measure_step(settings: TrainSettings, num_classes: int, answer: Any) -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    before = _peak_bytes(device)
-    model = build_model(settings, num_classes, pretrained=False).to(device).train()
-    side = settings.image_size
-    images = torch.randn(settings.batch_size, 3, side, side, device=device)
-    labels = torch.arange(settings.batch_size, device=device) % num_classes
-    output = model(images, labels)
-    total_loss(
-        output.logits, output.maps, labels, target_area=settings.target_area,
-        area_term=settings.area_term, pixel_term=settings.pixel_term, own=output.losses,
-    )["total"].backward()  # fmt: skip
-    answer.put((_peak_bytes(device) - before) / 1e6)
+def _measure_steps(
+    settings: TrainSettings, num_classes: int, batches: Sequence[int], answer: Any
+) -> None:
+    before = _peak_bytes()
+    train_step, peaks = _Step(settings, num_classes), []
+    for batch in batches:
+        images = torch.randn(batch, 3, settings.image_size, settings.image_size)
+        train_step(images, torch.arange(batch) % num_classes)
+        peaks.append((_peak_bytes() - before) / 1e6)
+    answer.put(peaks)
 
 
-def _peak_bytes(device: str) -> int:
-    if device == "cuda":
+class _Step:
+    """One step of training on this machine's device, without the optimizer."""
+
+    def __init__(self, settings: TrainSettings, num_classes: int) -> None:
+        self.settings = settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = HALF.get(precision_of(settings.precision))
+        self.model = build_model(settings, num_classes, pretrained=False)
+        if settings.activation_checkpointing:
+            recompute_activations(self.model)
+        self.model.to(self.device).train()
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        images, labels = images.to(self.device), labels.to(self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            output = self.model(images, labels)
+        losses = losses_of(self.settings, output, labels)
+        losses["total"].backward()
+        float(losses["total"].detach())  # waits for the device
+        self.model.zero_grad()
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text()  # getrusage also counts the parent's peak
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024  # type: ignore[index]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from satkit import data
+from satkit import data, distributed
 from satkit.boxes import component_boxes, iou, prepare_maps
 from satkit.metrics import DELTAS, BoxLocalization, MaskLocalization
 from satkit.progress import Progress
@@ -61,6 +61,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a localizer.
 
+    Several processes (see :mod:`satkit.distributed`) share the work when all of them call this;
+    the metrics are those of one process.
+
     Args:
         model: Maps ``(images, labels)`` to :class:`satkit.model.Localization`.
         dataset: Of :func:`satkit.data.load`, with the transform of the same protocol.
@@ -87,7 +90,9 @@ def evaluate(
     outputs = collect(
         model, dataset, ten_crop=ten_crop, batch_size=batch_size, workers=workers, device=device
     )
-    return score(outputs, protocol=protocol, thresholds=thresholds, threshold=threshold)
+    return distributed.from_first(
+        lambda: score(outputs, protocol=protocol, thresholds=thresholds, threshold=threshold)
+    )
 
 
 @torch.inference_mode()
@@ -102,6 +107,9 @@ def collect(
     label: str = "evaluate",
 ) -> Outputs:
     """Run a localizer over a data set; see :func:`evaluate` for the arguments.
+
+    Each of several processes takes every n-th batch, so that no batch is another than in one
+    process; all of them get the outputs of all images.
 
     Args:
         model: The localizer; left in evaluation mode on ``device``.
@@ -122,27 +130,45 @@ def collect(
         raise ValueError("the data set is empty: there is nothing to evaluate")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).eval()
-    loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=data.collate)
-    masks, masked = MaskLocalization(image_size=int(dataset[0]["image"].shape[-1])), 0
+    count = len(dataset)  # type: ignore[arg-type]
+    batches = [list(range(at, min(at + batch_size, count))) for at in range(0, count, batch_size)]
+    own = batches[distributed.rank() :: distributed.world_size()]
+    loader = DataLoader(dataset, batch_sampler=own, num_workers=workers, collate_fn=data.collate)
+    image_size = int(dataset[0]["image"].shape[-1])
+    masks, masked = MaskLocalization(image_size=image_size, sync_on_compute=False), 0
     parts: list[dict[str, Any]] = []
     start = time.perf_counter()
-    for batch in Progress(loader, len(loader), label):
+    for batch in Progress(loader, len(own), label, show=distributed.is_first()):
         parts.append(_localize(model, batch, ten_crop, device))
         if "mask" in batch:
             masks.update(parts[-1]["maps"], batch["mask"], batch.get("ignore"))
             masked += len(batch["mask"])
+    parts, masked = _join(parts, masks, masked, len(batches))
     seconds = time.perf_counter() - start
-    complete = masked == len(dataset)  # type: ignore[arg-type]
     return Outputs(
         maps=torch.cat([part["maps"] for part in parts]),
         logits=torch.cat([part["logits"] for part in parts]),
         labels=torch.cat([part["label"] for part in parts]),
         boxes=[box.numpy() for part in parts for box in part["boxes"]],
         paths=[path for part in parts for path in part["path"]],
-        image_size=int(batch["image"].shape[-1]),
-        masks={k: float(v) for k, v in masks.compute().items()} if complete else {},
-        images_per_second=len(dataset) / seconds,  # type: ignore[arg-type]
+        image_size=image_size,
+        masks={k: float(v) for k, v in masks.compute().items()} if masked == count else {},
+        images_per_second=count / seconds,
     )
+
+
+def _join(
+    parts: list[dict[str, Any]], masks: MaskLocalization, masked: int, batches: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Put the batches of all processes in order, and add up what they know of masks."""
+    world = distributed.world_size()
+    if world == 1:
+        return parts, masked
+    gathered = distributed.gather((parts, masks.inside, masks.outside, masked))
+    masks.inside = torch.stack([inside for _, inside, _, _ in gathered]).sum(dim=0)
+    masks.outside = torch.stack([outside for _, _, outside, _ in gathered]).sum(dim=0)
+    joined = [gathered[index % world][0][index // world] for index in range(batches)]
+    return joined, sum(count for *_, count in gathered)
 
 
 def _localize(
@@ -211,7 +237,12 @@ def _localization(
 ) -> dict[str, float]:
     """What needs boxes, over the images that have some."""
     grid = (thresholds or None) if threshold is None else [threshold]
-    metric = BoxLocalization(protocol=protocol, thresholds=grid, image_size=outputs.image_size)
+    metric = BoxLocalization(
+        protocol=protocol,
+        thresholds=grid,
+        image_size=outputs.image_size,
+        sync_on_compute=False,  # the outputs are those of all processes already
+    )
     boxes = [outputs.boxes[index] for index in boxed]
     metric.update(outputs.maps[boxed], boxes, outputs.logits[boxed], outputs.labels[boxed])
     values = metric.compute() if threshold is None else metric.at(threshold)

@@ -6,7 +6,6 @@ A lesson measures, writes what it measured with its provenance, and shows what t
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from satkit import data
 from satkit._cv2 import cv2
 from satkit.data.aviary import PART_NAMES, Drawing
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
-from satkit.results import build_model, provenance, read_json, write_json
-from satkit.settings import TrainSettings
+from satkit.results import provenance, read_json, write_json
 
 
 def simulate_map(
@@ -172,41 +169,6 @@ def require_boxes(dataset: Any, sample: int = 8) -> None:
             "(`python -m satkit data --help`), or use `python -m satkit train` and `predict`, "
             "which need none"
         )
-
-
-def training_speed(settings: TrainSettings, dataset: Any, steps: int = 3) -> float:
-    """Images a second of a few training steps, loading included; nothing is learnt.
-
-    Args:
-        settings: Of the run whose cost is wanted.
-        dataset: Its training images, >= 1.
-        steps: How many are timed, after one to warm up.
-
-    Returns:
-        Images a second.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_model(settings, dataset.num_classes, pretrained=False).to(device).train()
-    start = 0.0
-    for step in range(steps + 1):
-        if step == 1:
-            start = time.perf_counter()
-        first = step * settings.batch_size
-        items = [dataset[(first + i) % len(dataset)] for i in range(settings.batch_size)]
-        batch = data.collate(items)
-        labels = batch["label"].to(device)
-        output = model(batch["image"].to(device), labels)
-        losses = total_loss(
-            output.logits,
-            output.maps,
-            labels,
-            target_area=settings.target_area,
-            area_term=settings.area_term,
-            pixel_term=settings.pixel_term,
-        )
-        losses["total"].backward()
-        float(losses["total"].detach())  # waits for the device
-    return steps * settings.batch_size / (time.perf_counter() - start)
 
 
 def record(

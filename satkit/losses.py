@@ -6,11 +6,10 @@ All take localization maps [B, h, w] with values in 0–1.
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.functional import conv2d, cross_entropy
 
+from satkit import distributed
 from satkit.choices import check_choice
 
 KERNELS = ("official", "gaussian")
@@ -79,15 +78,17 @@ def smooth(maps: Tensor, smoothing: str | None = "official", padding: str = "zer
     return conv2d(padded, kernel)[:, 0]
 
 
-def batch_area_loss(maps: Tensor, target_area: float) -> Tensor:
+def batch_area_loss(maps: Tensor, target_area: float, counted: bool = True) -> Tensor:
     """Batch area loss (Eq. 7): distance of the *batch's* mean area from the expected one.
 
     The mean runs over all maps of the batch, on all processes, so one image may be large and
-    another small. (Eq. 7 as printed puts λ inside the sum; the official code reads as here.)
+    another small. (Eq. 7 as printed puts λ inside the sum; the official code reads as here.) With
+    several processes, the mean of their gradients is the gradient of the loss.
 
     Args:
         maps: [B, h, w], values 0–1.
         target_area: λ, expected share of foreground in 0–1; 0.25 for CUB-200, 0.35 for ImageNet.
+        counted: False in a process whose maps are not part of the batch; it only takes part.
 
     Returns:
         Scalar, 0–1.
@@ -98,8 +99,7 @@ def batch_area_loss(maps: Tensor, target_area: float) -> Tensor:
     if not 0.0 <= target_area <= 1.0:
         raise ValueError(f"target_area is {target_area}; expected a share of the image, 0–1")
     total = torch.stack([maps.sum(), maps.new_tensor(float(maps.numel()))])
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        total = all_reduce(total)
+    total = distributed.sum_with_gradient(total if counted else total * 0)
     return (total[0] / total[1] - target_area).abs()
 
 
@@ -181,6 +181,7 @@ def total_loss(
     smoothing: str | None = "official",
     padding: str = "zeros",
     own: dict[str, Tensor] | None = None,
+    share: float = 1.0,
 ) -> dict[str, Tensor]:
     """All terms of the total loss (Eq. 9); no weights balance them.
 
@@ -194,9 +195,12 @@ def total_loss(
         smoothing: Kernel of the normalization loss; see :func:`smooth`.
         padding: Border rule of that kernel.
         own: Terms that the method itself adds; ``cls`` among them replaces the cross-entropy.
+        share: Of :func:`satkit.distributed.own_part`: weight of this process's images in the
+            terms that are means over images. The batch area knows all processes by itself.
 
     Returns:
-        Scalars by name: ``cls``, the terms chosen, and their sum ``total``.
+        Scalars by name: ``cls``, the terms chosen, and their sum ``total``. Their means over
+        processes are the losses of the whole batch.
 
     Raises:
         ValueError: Unknown term.
@@ -205,7 +209,7 @@ def total_loss(
     check_choice("pixel_term", pixel_term, PIXEL_TERMS)
     losses = {} if own and "cls" in own else {"cls": classification_loss(logits, labels)}
     if area_term == "batch_area":
-        losses["batch_area"] = batch_area_loss(maps, target_area)
+        losses["batch_area"] = batch_area_loss(maps, target_area, counted=share > 0)
     elif area_term == "area":
         losses["area"] = area_loss(maps)
     if pixel_term == "normalization":
@@ -213,5 +217,7 @@ def total_loss(
     elif pixel_term == "weighted_entropy":
         losses["weighted_entropy"] = weighted_entropy_loss(maps)
     losses |= own or {}
+    if share != 1:
+        losses = {k: v if k == "batch_area" else v * share for k, v in losses.items()}
     losses["total"] = torch.stack(list(losses.values())).sum()
     return losses

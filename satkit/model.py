@@ -186,8 +186,7 @@ class SAT(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         walk = backbones.walk(self.backbone, images, self._spatial_token())
-        gates = [backbones.patch_grid(self.backbone, gate) for gate in walk.extras]  # N x [B, h, w]
-        layer_maps = torch.stack(gates, dim=1)  # [B, N, h, w]
+        layer_maps = backbones.extra_maps(self.backbone, walk)  # [B, N, h, w]
         class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         if self.conv_head is not None:

@@ -51,6 +51,7 @@ class LessonSettings(BaseModel):
         images: how many images the lesson looks at; the profile's number where 0.
         seeds: how many seeds a comparison runs over; the profile's number where 0.
         compare: also run what the lesson's result is compared with.
+        processes: how many processes train together.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +61,7 @@ class LessonSettings(BaseModel):
     images: int = Field(default=0, ge=0)
     seeds: int = Field(default=0, ge=0)
     compare: bool = True
+    processes: int = Field(default=1, ge=1)
 
 
 LESSON_PROFILES: dict[str, dict[str, int]] = {
@@ -167,8 +169,8 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
 
 
 def _data_root(train: TrainSettings | None) -> Path | None:
-    """Return where the data are looked for, None if they are embedded or there are none."""
-    if train is None or train.dataset == "aviary":
+    """Return where the data are looked for, None if they are embedded, remote or there are none."""
+    if train is None or train.dataset == "aviary" or "://" in train.data_root:
         return None
     return Path(train.data_root).expanduser() if train.data_root else default_root(train.dataset)
 

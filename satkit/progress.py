@@ -21,14 +21,20 @@ class Progress(Generic[T]):
         total: How many items there are.
         label: What is being done.
         done: How many were done before (a resumed run).
+        show: False in all processes but one.
     """
 
-    def __init__(self, items: Iterable[T], total: int, label: str, done: int = 0) -> None:
+    def __init__(
+        self, items: Iterable[T], total: int, label: str, done: int = 0, show: bool = True
+    ) -> None:
         self.items, self.total, self.label, self.done = items, total, label, done
-        self.note = ""
+        self.show, self.note = show, ""
 
     def __iter__(self) -> Iterator[T]:
-        yield from self._bar() if sys.stderr.isatty() else self._lines()
+        if not self.show:
+            yield from self.items
+        else:
+            yield from self._bar() if sys.stderr.isatty() else self._lines()
 
     def _bar(self) -> Iterator[T]:
         with tqdm(total=self.total, initial=self.done, desc=self.label) as bar:

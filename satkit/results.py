@@ -1,7 +1,7 @@
 """Runs as files: what was asked, what came out, and where it came from.
 
 ``runs/<experiment>/<id>/`` holds ``settings.json``, ``provenance.json``, ``log.csv`` (one row an
-epoch), ``steps.csv`` (one row a step), ``metrics.json``, ``predictions.csv`` and
+epoch), ``steps.csv`` (one row a batch), ``metrics.json``, ``predictions.csv`` and
 ``model.safetensors``. ``metrics.json`` is written last: a run without it is not finished.
 """
 
@@ -39,6 +39,7 @@ COMPUTING = (
     "data/*.py",
     "train.py",
     "evaluate.py",
+    "distributed.py",
 )
 
 
@@ -56,6 +57,11 @@ class Run:
     def finished(self) -> bool:
         """Whether all files are there."""
         return (self.dir / "metrics.json").is_file()
+
+    @property
+    def state_file(self) -> Path:
+        """Where an unfinished run goes on from."""
+        return self.dir / "state.pt"
 
     @property
     def settings(self) -> TrainSettings:
@@ -79,7 +85,7 @@ class Run:
 
     @property
     def steps(self) -> pd.DataFrame:
-        """One row an optimizer step: losses and learning rate."""
+        """One row a batch: losses and learning rate."""
         return pd.read_csv(self.dir / "steps.csv")
 
     @property

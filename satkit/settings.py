@@ -29,7 +29,10 @@ DatasetName = Literal[
 ]
 
 #: What a run computes does not depend on these, so they do not name it.
-NOT_IN_ID = {"profile", "experiment", "runs_dir", "data_root", "workers", "eval_batch_size"}
+NOT_IN_ID = {
+    "profile", "experiment", "runs_dir", "data_root", "workers", "eval_batch_size", "compile",
+    "activation_checkpointing",
+}  # fmt: skip
 
 
 class TrainSettings(BaseModel):
@@ -100,7 +103,12 @@ class TrainSettings(BaseModel):
     # optimisation
     epochs: int = Field(4, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, description="images a step, over all processes")
-    accumulation: int = Field(1, ge=1, description="batches a step of the optimizer")
+    drop_last: bool = Field(
+        False, description="leave out an epoch's last batch where it is smaller"
+    )
+    accumulation: int = Field(
+        1, ge=1, description="batches a step of the optimizer; the batch area is that of each batch"
+    )
     lr: float = Field(1e-4, gt=0, description="learning rate of AdamW")
     weight_decay: float = Field(0.05, ge=0, description="of matrices and tokens")
     schedule: Literal["constant", "cosine"] = Field(
@@ -109,6 +117,10 @@ class TrainSettings(BaseModel):
     min_lr: float = Field(1e-6, ge=0, description="end of the cosine schedule")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 where a GPU has it"
+    )
+    compile: bool = Field(False, description="torch.compile the model: a slow start, faster steps")
+    activation_checkpointing: bool = Field(
+        False, description="compute activations of transformer blocks twice: slower, less memory"
     )
     seed: int = Field(0, ge=0, description="seed of everything random")
     # evaluation
@@ -158,6 +170,11 @@ class TrainSettings(BaseModel):
             raise ValueError(
                 f"two_stage freezes by itself; freeze is {self.freeze!r}, leave it out"
             )
+        if self.method == "bas" and self.activation_checkpointing:
+            raise ValueError(
+                "activation_checkpointing does not work with method 'bas', which runs its blocks "
+                "twice, once as constants; set it to False"
+            )
         if self.classifier and not entry.classifier:
             raise ValueError(f"method {self.method!r} learns from no classifier; leave it out")
         return self
@@ -170,6 +187,11 @@ class TrainSettings(BaseModel):
                 "make resize_size at least as large"
             )
         return self
+
+    @property
+    def uses_ten_crop(self) -> bool:
+        """Whether ten crops are classified, which only the protocol ``sat`` does."""
+        return self.ten_crop and self.protocol == "sat"
 
     @classmethod
     def for_profile(cls, profile: str = "lab", **given: Any) -> Self:
@@ -210,6 +232,8 @@ class TrainSettings(BaseModel):
             Twelve hexadecimal digits.
         """
         content = self.model_dump(mode="json", exclude=NOT_IN_ID)
+        if not self.drop_last:  # runs that are older than this setting keep their names
+            del content["drop_last"]
         content["classifier"] = Path(self.classifier).name  # a run's name says what it is
         if Path(self.checkpoint).name == "model.safetensors":
             content["checkpoint"] = Path(self.checkpoint).parent.name
@@ -250,6 +274,7 @@ _PAPER_IMAGENET = {
     "batch_size": 512,
     "lr": 1.5e-5,
     "evaluate_from": 0,
+    "drop_last": True,
 }
 #: what the authors' code does otherwise than for CUB; its OpenImages are evaluated uncropped, and
 #: the paper gives no settings for the other sets of Tables 4 and 15, which keep CUB's

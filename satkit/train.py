@@ -1,27 +1,33 @@
-"""The training loop: from settings to a run on disk, resumable at any step."""
+"""The training loop: from settings to a run on disk, on one process or many, resumable.
+
+Every process walks through the same batches and takes its part of each. What is decided is decided
+alike in all of them; the first alone writes files and prints.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from satkit import data
+from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
 from satkit.evaluate import Outputs, collect, predictions, score
 from satkit.losses import total_loss
 from satkit.methods import METHODS
-from satkit.model import freeze
+from satkit.model import Localization, freeze
 from satkit.progress import Progress
 from satkit.results import Run, build_model, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
@@ -31,13 +37,16 @@ _LARGE = ("imagenet", "tiny_imagenet", "openimages")
 
 #: Seconds between two saved states within an epoch
 SAVE_SECONDS = 60.0
+#: What torch.compile makes of the model
+COMPILE_BACKEND = "inductor"
 
 
 def train(settings: TrainSettings, *, force: bool = False) -> Run:
     """Train and evaluate one localizer; a finished run of the same settings is only opened.
 
     Interrupt it at any time: called again, it goes on from the last saved state and, on a CPU,
-    comes to the same numbers as if it had never stopped.
+    comes to the same numbers as if it had never stopped. Where a launcher started several
+    processes, all of them call this, and they train one model together.
 
     Args:
         settings: What to train, on what, and how.
@@ -48,24 +57,33 @@ def train(settings: TrainSettings, *, force: bool = False) -> Run:
 
     Raises:
         FileNotFoundError: The data are not where ``data_root`` says.
-        ValueError: Settings that do not fit the data.
+        ValueError: Settings that do not fit the data, or a saved state that cannot be read.
         FloatingPointError: A loss became NaN or infinite; the last good state is kept.
     """
+    distributed.start()
     settings = _after_first_stage(settings)
     sets = load_datasets(settings)
-    fingerprint = sets["train"].fingerprint()
+    fingerprint = distributed.from_first(sets["train"].fingerprint)
     run = Run(Path(settings.runs_dir) / settings.experiment / settings.id(fingerprint))
-    if run.finished and not force:
-        print(f"found {run.banner()}")
+    if distributed.from_first(lambda: _found(run, settings, force)):
         return run
+    loop = _Loop(settings, sets, run, fingerprint)
+    loop.run_epochs()
+    return run
+
+
+def _found(run: Run, settings: TrainSettings, force: bool) -> bool:
+    """Whether there is nothing to do; else make the run's folder ready."""
+    if run.finished and not force:
+        run.state_file.unlink(missing_ok=True)  # left if a kill came right after the metrics
+        print(f"found {run.banner()}")
+        return True
     run.dir.mkdir(parents=True, exist_ok=True)
     if force:
         for path in run.dir.iterdir():
             path.unlink()
     write_json(run.dir / "settings.json", settings.model_dump(mode="json"))
-    loop = _Loop(settings, sets, run, fingerprint)
-    loop.run_epochs()
-    return run
+    return False
 
 
 def _after_first_stage(settings: TrainSettings) -> TrainSettings:
@@ -104,7 +122,7 @@ def load_datasets(settings: TrainSettings) -> dict[str, Any]:
             resize_size=settings.resize_size,
             train=split == "train",
             protocol=settings.protocol,
-            ten_crop=settings.ten_crop and split != "train" and settings.protocol == "sat",
+            ten_crop=settings.uses_ten_crop and split != "train",
         )
         splits[split] = data.load(
             settings.dataset, split, settings.data_root or None, transform, settings.seed,
@@ -143,6 +161,29 @@ def limit(dataset: Any, count: int) -> Any:
     return data.Selection(dataset, sorted({int(index) for index in spread}))
 
 
+def epoch_order(dataset: Any, rng: np.random.Generator) -> list[int]:
+    """Order in which an epoch goes through a data set.
+
+    Args:
+        dataset: Where it has an ``epoch_order(rng)`` of its own, since it reads neighbours faster,
+            that is used; a selection keeps the order of the set it was taken from.
+        rng: Random numbers of this epoch.
+
+    Returns:
+        Every index once.
+    """
+    whole = dataset
+    while isinstance(whole, data.Selection):
+        whole = whole.dataset
+    if not hasattr(whole, "epoch_order"):
+        return rng.permutation(len(dataset)).tolist()
+    if whole is dataset:
+        order: list[int] = whole.epoch_order(rng)
+        return order
+    place = {index: position for position, index in enumerate(dataset.indices)}
+    return [place[index] for index in epoch_order(dataset.dataset, rng) if index in place]
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """AdamW's groups as in the official code: no decay for vectors and biases.
 
@@ -164,6 +205,34 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
+def losses_of(
+    settings: TrainSettings, output: Localization, labels: Tensor, share: float = 1.0
+) -> dict[str, Tensor]:
+    """The losses that settings ask for; see :func:`satkit.losses.total_loss`.
+
+    Args:
+        settings: Of the run.
+        output: Of the localizer, for a batch.
+        labels: int [B].
+        share: Weight of this process's mean.
+
+    Returns:
+        Scalars by name, in single precision, with their sum ``total``.
+    """
+    return total_loss(
+        output.logits.float(),
+        output.maps.float(),
+        labels,
+        target_area=settings.target_area,
+        area_term=settings.area_term,
+        pixel_term=settings.pixel_term,
+        smoothing=None if settings.smoothing == "none" else settings.smoothing,
+        padding=settings.padding,
+        own=output.losses,
+        share=share,
+    )
+
+
 class _Loop:
     """State of one run: model, optimizer, where it stands, and what it has logged."""
 
@@ -171,29 +240,44 @@ class _Loop:
         self, settings: TrainSettings, sets: dict[str, Any], run: Run, fingerprint: str
     ) -> None:
         self.settings, self.sets, self.run = settings, sets, run
-        torch.manual_seed(settings.seed)
-        model: Any = build_model(settings, sets["train"].num_classes)
-        if settings.freeze != "a":
-            freeze(model, settings.freeze)
-        self.accelerator = Accelerator(
-            mixed_precision=_precision(settings.precision),
-            gradient_accumulation_steps=settings.accumulation,
-        )
-        groups = parameter_groups(model, settings.weight_decay)
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.lr)
-        self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
+        if self.batches == 0:
+            raise ValueError(
+                f"drop_last leaves no batch: batch_size is {settings.batch_size}, but there are "
+                f"{len(sets['train'])} training images; lower it"
+            )
+        self.accelerator = _accelerator(settings)
+        self.network, self.norms = self._build()
+        groups = parameter_groups(self.network, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr)
+        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        if settings.compile:
+            self.model = torch.compile(self.model, backend=COMPILE_BACKEND)
         self.epoch = self.step = 0  # step: batches done in this epoch
         self.steps: list[dict[str, float]] = []
         self.epochs: list[dict[str, float]] = []
         self.seconds = 0.0
         self.best, self.best_epoch, self.threshold = -math.inf, 0, 0.0
         # taken now, since the source may change while a long run goes on
-        self.origin = provenance(_device_name(self.accelerator.device), fingerprint)
-        if not self._resume() and hasattr(model, "fit"):
-            self._fit(model)
+        device = _device_name(self.accelerator.device)
+        self.origin = distributed.from_first(lambda: provenance(device, fingerprint))
+        if not self._resume() and hasattr(self.network, "fit"):
+            self._fit(self.network)
+
+    def _build(self) -> tuple[Any, list[distributed.JointBatchNorm]]:
+        """Create the model, equal in all processes; what is random from here on is not."""
+        settings = self.settings
+        torch.manual_seed(settings.seed)
+        model: Any = build_model(settings, self.sets["train"].num_classes)
+        if settings.freeze != "a":
+            freeze(model, settings.freeze)
+        if settings.activation_checkpointing:
+            backbones.recompute_activations(model)
+        if distributed.rank() > 0:
+            torch.manual_seed(settings.seed + 1_000_003 * distributed.rank())
+        return model, distributed.join_batch_norms(model)
 
     def _fit(self, model: Any) -> None:
-        """Let a method look at the training images once, before the first step."""
+        """Let a method look at all training images once, in each process, before the first step."""
         model.to(self.accelerator.device)
         loader = DataLoader(
             self.sets["train"],
@@ -202,12 +286,23 @@ class _Loop:
             collate_fn=data.collate,
         )
         label = f"{self.settings.method}: look at the training images"
-        model.fit(Progress(loader, len(loader), label))
+        model.fit(Progress(loader, len(loader), label, show=distributed.is_first()))
 
     @property
     def batches(self) -> int:
         """Batches an epoch (the last one may be smaller, as in the official CUB run)."""
-        return math.ceil(len(self.sets["train"]) / self.settings.batch_size)
+        count, size = len(self.sets["train"]), self.settings.batch_size
+        return count // size if self.settings.drop_last else math.ceil(count / size)
+
+    def _batch_length(self, step: int) -> int:
+        """Images of a batch, over all processes."""
+        size = self.settings.batch_size
+        return min(size, len(self.sets["train"]) - step * size)
+
+    def _group(self) -> range:
+        """The batches whose gradients are added up for one step of the optimizer."""
+        first = self.step - self.step % self.settings.accumulation
+        return range(first, min(first + self.settings.accumulation, self.batches))
 
     def run_epochs(self) -> None:
         """Train the epochs that are left, evaluate, and write the run's files."""
@@ -227,61 +322,72 @@ class _Loop:
         total = self.settings.epochs * self.batches
         done = self.epoch * self.batches + self.step
         label = f"train {self.settings.method} epoch {self.epoch + 1}/{self.settings.epochs}"
-        progress = Progress(self._loader(), total, label, done)
+        progress = Progress(self._loader(), total, label, done, show=distributed.is_first())
         self.model.train()
         start = saved = time.monotonic()
-        for batch in progress:
-            losses = self._optimize(batch)
+        for share, batch in progress:
+            losses = self._optimize(batch, share)
             progress.note = " ".join(f"{k} {v:.3f}" for k, v in losses.items())
             self.steps.append({"epoch": self.epoch, "step": self.step, "lr": self._lr(), **losses})
+            group = self._group()
             self.step += 1
             now = time.monotonic()
             self.seconds, start = self.seconds + now - start, now
-            if now - saved > SAVE_SECONDS:
+            # within a group there are gradients, which are not saved
+            if self.step == group.stop and self._in_any(now - saved > SAVE_SECONDS):
                 saved = now
                 self._save_state()
 
-    def _loader(self) -> Any:
+    def _in_any(self, flag: bool) -> bool:
+        """Whether it holds in any process: their clocks differ, but they act alike."""
+        share = distributed.mean(torch.tensor(float(flag), device=self.accelerator.device))
+        return bool(share > 0)
+
+    def _loader(self) -> Iterator[tuple[float, dict[str, Any]]]:
+        """The batches that are still to do: this process's part, and its weight."""
         train_set: Dataset = self.sets["train"]
         train_set.set_epoch(self.epoch)  # type: ignore[attr-defined]
+        parts = [distributed.own_part(batch) for batch in self._batch_indices()]
         loader = DataLoader(
             train_set,
-            batch_sampler=list(self._batch_indices()),
+            batch_sampler=[indices for indices, _ in parts],
             num_workers=self.settings.workers,
             collate_fn=data.collate,
+            pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # else it draws from the model's, and resuming shifts it
         )
-        return self.accelerator.prepare(loader)
+        return zip((share for _, share in parts), loader, strict=True)
 
     def _batch_indices(self) -> Iterator[list[int]]:
         """Batches of this epoch that are still to do; they depend on seed and epoch alone."""
         size = self.settings.batch_size
-        order = np.random.default_rng([self.settings.seed, self.epoch])
-        indices = order.permutation(len(self.sets["train"])).tolist()
-        for start in range(self.step * size, len(indices), size):
-            yield indices[start : start + size]
+        rng = np.random.default_rng([self.settings.seed, self.epoch])
+        indices = epoch_order(self.sets["train"], rng)
+        for step in range(self.step, self.batches):
+            yield indices[step * size : (step + 1) * size]
 
-    def _optimize(self, batch: dict[str, Any]) -> dict[str, float]:
-        settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr()
-        with self.accelerator.accumulate(self.model):
+    def _optimize(self, batch: dict[str, Any], share: float) -> dict[str, float]:
+        """Learn from this process's part of a batch; return the losses of the whole batch."""
+        settings, group = self.settings, self._group()
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self._lr()
+        for norm in self.norms:
+            norm.counted = share > 0
+        images, labels = (
+            batch[name].to(self.accelerator.device, non_blocking=True)
+            for name in ("image", "label")
+        )
+        steps = self.step + 1 == group.stop
+        with nullcontext() if steps else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
-                output = self.model(batch["image"], batch["label"])
-            losses = total_loss(
-                output.logits.float(),
-                output.maps.float(),
-                batch["label"],
-                target_area=settings.target_area,
-                area_term=settings.area_term,
-                pixel_term=settings.pixel_term,
-                smoothing=None if settings.smoothing == "none" else settings.smoothing,
-                padding=settings.padding,
-                own=output.losses,
-            )
-            values = {name: float(loss.detach()) for name, loss in losses.items()}
+                output = self.model(images, labels)
+            losses = losses_of(settings, output, labels, share)
+            means = distributed.mean(torch.stack([loss.float() for loss in losses.values()]))
+            values = dict(zip(losses, means.tolist(), strict=True))
             self._check_finite(values)
-            self.accelerator.backward(losses["total"])
+            together = sum(map(self._batch_length, group))  # images of this optimizer step
+            self.accelerator.backward(losses["total"] / (together / self._batch_length(self.step)))
+        if steps:
             self.optimizer.step()
             self.optimizer.zero_grad()
         return values
@@ -299,7 +405,7 @@ class _Loop:
             return
         raise FloatingPointError(
             f"the loss is not finite in epoch {self.epoch + 1}, batch {self.step + 1} ({losses}); "
-            f"the last good state is kept in {self._state_file}. Lower lr "
+            f"the last good state is kept in {self.run.state_file}. Lower lr "
             f"(now {self.settings.lr:g}) or use precision='fp32', or check the images"
         )
 
@@ -311,8 +417,10 @@ class _Loop:
         """Evaluate on the images that choose; keep the model if it is the best so far."""
         split = "val" if self.settings.selection == "held_out" else "test"
         outputs = self._collect(split)
-        metrics = score(
-            outputs, protocol=self.settings.protocol, thresholds=self.settings.thresholds
+        metrics = distributed.from_first(
+            lambda: score(
+                outputs, protocol=self.settings.protocol, thresholds=self.settings.thresholds
+            )
         )
         # without boxes (OpenImages), PxAP says how well objects are found
         found = metrics.get("gt_known", metrics.get("pxap", 0.0))
@@ -320,15 +428,16 @@ class _Loop:
         if criterion > self.best:
             self.best, self.best_epoch = criterion, self.epoch
             self.threshold = metrics["threshold"]
-            self._save_model(self.run.dir / "model.safetensors")
+            if distributed.is_first():
+                self._save_model(self.run.dir / "model.safetensors")
         return {f"{split}_{name}": value for name, value in metrics.items()}
 
     def _collect(self, split: str) -> Outputs:
         settings = self.settings
         return collect(
-            self.accelerator.unwrap_model(self.model),
+            self.network,
             self.sets[split],
-            ten_crop=settings.ten_crop and settings.protocol == "sat",
+            ten_crop=settings.uses_ten_crop,
             batch_size=settings.eval_batch_size,
             workers=settings.workers,
             device=self.accelerator.device,
@@ -337,21 +446,26 @@ class _Loop:
 
     def _finish(self) -> None:
         """Evaluate the kept model on the test images and write the result."""
-        settings, folder = self.settings, self.run.dir
-        model = self.accelerator.unwrap_model(self.model)
-        model.load_state_dict(read_weights(folder / "model.safetensors"))
+        distributed.wait()  # until it is written
+        self.network.load_state_dict(read_weights(self.run.dir / "model.safetensors"))
         outputs = self._collect("test")
+        if distributed.is_first():
+            self._write_results(outputs)
+        distributed.wait()
+
+    def _write_results(self, outputs: Outputs) -> None:
+        settings, folder = self.settings, self.run.dir
         metrics = score(outputs, protocol=settings.protocol, threshold=self.threshold)
         at_best = score(outputs, protocol=settings.protocol, thresholds=settings.thresholds)
         write_atomically(folder / "log.csv", pd.DataFrame(self.epochs).to_csv(index=False))
         write_atomically(folder / "steps.csv", pd.DataFrame(self.steps).to_csv(index=False))
         table = predictions(outputs, protocol=settings.protocol, threshold=self.threshold)
         write_atomically(folder / "predictions.csv", table.to_csv(index=False))
-        seen = len(self.sets["train"]) * settings.epochs
+        seen = sum(map(self._batch_length, range(self.batches))) * settings.epochs
         write_json(
             folder / "provenance.json",
             {**self.origin, "classes": self.sets["train"].classes, "train_seconds": self.seconds,
-             "train_images_per_second": seen / self.seconds},
+             "processes": distributed.world_size(), "train_images_per_second": seen / self.seconds},
         )  # fmt: skip
         extra = {
             "selection": settings.selection,
@@ -362,53 +476,92 @@ class _Loop:
             "train_images_per_second": seen / self.seconds,
         }
         write_json(folder / "metrics.json", {**metrics, **extra})
-        self._state_file.unlink(missing_ok=True)
-
-    @property
-    def _state_file(self) -> Path:
-        return self.run.dir / "state.pt"
+        self.run.state_file.unlink(missing_ok=True)
 
     def _save_model(self, path: Path) -> None:
         partial = path.with_suffix(".partial")
-        state = self.accelerator.unwrap_model(self.model).state_dict()
+        state = self.network.state_dict()
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial)
         partial.replace(path)
 
     def _save_state(self) -> None:
         """Save all that is needed to go on from here; the file is whole or not there."""
+        random = distributed.gather(_random_state(self.accelerator.device))
+        if not distributed.is_first():
+            return
         state = {
-            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
+            "random": random,
             "at": [self.epoch, self.step, self.seconds],
             "best": [self.best, self.best_epoch, self.threshold],
             "steps": self.steps,
             "epochs": self.epochs,
         }
-        partial = self._state_file.with_suffix(".partial")
+        partial = self.run.state_file.with_suffix(".partial")
         torch.save(state, partial)
-        partial.replace(self._state_file)
+        partial.replace(self.run.state_file)
 
     def _resume(self) -> bool:
-        if not self._state_file.is_file():
+        if not distributed.from_first(self.run.state_file.is_file):
             return False
-        state = torch.load(self._state_file, map_location="cpu", weights_only=True)
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        state = _read_state(self.run.state_file)
+        self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if len(state["random"]) == distributed.world_size():
+            _set_random_state(state["random"][distributed.rank()], self.accelerator.device)
         self.epoch, self.step, self.seconds = state["at"]
         self.best, self.best_epoch, self.threshold = state["best"]
         self.steps, self.epochs = state["steps"], state["epochs"]
-        print(f"resuming at epoch {self.epoch + 1}, batch {self.step + 1}")
+        if distributed.is_first():
+            print(f"resuming at epoch {self.epoch + 1}, batch {self.step + 1}")
         return True
 
 
-def _precision(wanted: str) -> str:
+def _accelerator(settings: TrainSettings) -> Accelerator:
+    parallel = DistributedDataParallelKwargs(
+        broadcast_buffers=False,  # they are equal: BatchNorms are joint
+        gradient_as_bucket_view=True,
+        # CAM leaves Conformer's last convolutions out
+        find_unused_parameters=settings.method == "cam"
+        and backbones.kind(settings.backbone) == "conformer",
+    )
+    return Accelerator(mixed_precision=precision_of(settings.precision), kwargs_handlers=[parallel])
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if "random" not in state:
+            raise EOFError("it was written by another version of satkit")
+    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(
+            f"the saved state {path} cannot be read ({error}). Delete this file; the run then "
+            "starts again from its first step"
+        ) from error
+    return state
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def precision_of(wanted: str) -> str:
+    """Accelerate's name of a precision; ``auto`` is bf16 where a GPU has it."""
     if wanted == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise ValueError("precision is 'fp16', which needs a GPU; use 'bf16' or 'fp32' on a CPU")
     return "no" if wanted == "fp32" else wanted
 
 

@@ -93,7 +93,8 @@ show(
 # %%
 import pandas as pd
 
-from satkit.lessons import record, training_speed
+from satkit.cost import training_speed
+from satkit.lessons import record
 
 steps = -(-len(sets["train"]) // settings.train.batch_size) * settings.train.epochs
 runs_asked = 4 * settings.seeds if settings.compare else 1

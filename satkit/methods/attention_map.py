@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -52,13 +51,12 @@ class AttentionMap(nn.Module):
         check_choice("map_blocks", map_blocks, get_args(MapBlocks))
         check_choice("box_map", box_map, get_args(BoxMap))
         depth = len(backbone.blocks)
-        if backbone.cls_token is None:
-            raise ValueError("attention_map needs a backbone with a class token")
+        backbones.check_class_token(backbone, "attention_map")
         if depth < 3:
             raise ValueError(f"attention_map needs at least 3 blocks; the backbone has {depth}")
         self.backbone, self.num_classes, self.box_map = backbone, num_classes, box_map
-        self.first = 0 if map_blocks == "all" else depth - 3
-        for block in backbone.blocks[self.first :]:
+        first = 0 if map_blocks == "all" else depth - 3
+        for block in backbone.blocks[first:]:
             plain = block.attn
             block.attn = SpatialQueryAttention(plain, 0) if gated else ClassTokenSimilarity(plain)
         self.head = class_map_head(backbone, num_classes)
@@ -80,14 +78,9 @@ class AttentionMap(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        x = backbones.embed(self.backbone, images)  # [B, P + hw, D]
-        x = self.backbone.blocks[: self.first](x)
-        rows = []
-        for block in self.backbone.blocks[self.first :]:
-            x, row = backbones.run_block(block, x)
-            rows.append(backbones.patch_grid(self.backbone, row))  # [B, h, w]
-        layer_maps = torch.stack(rows, dim=1)  # [B, L, h, w]
-        class_maps = self.head(backbones.features(self.backbone, x))  # [B, C, h, w]
+        walk = backbones.walk(self.backbone, images)
+        layer_maps = backbones.extra_maps(self.backbone, walk)  # [B, L, h, w]
+        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
         logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
         maps = layer_maps.mean(dim=1)  # M
         if self.box_map == "attention_times_class" and not self.training:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,24 @@ class CAM(nn.Module):
         joint = torch.maximum(*map(regularizers.normalize, pair))
         losses = {"erased": cross_entropy(second_logits, chosen)} if self.training else None
         return Localization(logits, joint, losses=losses)
+
+
+class OnClassifier(nn.Module):
+    """What PSOL, SPOL and ORNet share: they learn from a classifier that stays as it is.
+
+    Args:
+        classifier: Trained :class:`CAM`; frozen from now on, also while the rest is trained.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier: Any = classifier.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training; the classifier stays in evaluation mode."""
+        super().train(mode)
+        self.classifier.eval()
+        return self
 
 
 def class_map_head(backbone: backbones.Backbone | backbones.CNN, num_classes: int) -> nn.Conv2d:

@@ -46,8 +46,7 @@ class LCTR(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("map_class", map_class, get_args(MapClass))
-        if backbone.cls_token is None:
-            raise ValueError("LCTR needs a backbone with a class token")
+        backbones.check_class_token(backbone, "LCTR")
         self.backbone, self.num_classes, self.map_class = backbone, num_classes, map_class
         for block in backbone.blocks:
             block.attn = RelationalPatchAttention(block.attn)
@@ -71,14 +70,11 @@ class LCTR(nn.Module):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        x = backbones.embed(self.backbone, images)  # [B, P + hw, D]
-        rows = []
-        for block in self.backbone.blocks:
-            x, pair = backbones.run_block(block, x)  # pair [B, P + hw, 2]
-            rows.append(backbones.patch_grid(self.backbone, pair))  # [B, 2, h, w]
-        attention, relation = torch.stack(rows, dim=2).unbind(dim=1)  # each [B, L, h, w]
+        walk = backbones.walk(self.backbone, images)
+        pairs = backbones.extra_maps(self.backbone, walk)  # [B, 2, L, h, w]
+        attention, relation = pairs.unbind(dim=1)  # each [B, L, h, w]
         relation = relation.detach()  # not in the loss, and drawn without gradient
-        features = backbones.features(self.backbone, x)  # [B, D, h, w]
+        features = backbones.features(self.backbone, walk.tokens)  # [B, D, h, w]
         unseen = 1 - attention.mean(dim=1, keepdim=True)  # [B, 1, h, w]
         class_maps = self.head(features, self.cue_conv(features * unseen))  # [B, C, h, w]
         logits = avg_pool2d(class_maps, 3, stride=1, padding=1).mean(dim=(2, 3))  # [B, C]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -11,11 +9,11 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from satkit import backbones
 from satkit.losses import area_loss, weighted_entropy_loss
-from satkit.methods.cam import check_labels
+from satkit.methods.cam import OnClassifier, check_labels
 from satkit.model import Localization
 
 
-class ORNet(nn.Module):
+class ORNet(OnClassifier):
     """A generator draws an attention map, and a frozen classifier judges the image under it.
 
     The generator is the first third of a ViT's blocks and two convolutions.
@@ -40,7 +38,7 @@ class ORNet(nn.Module):
         area_weight: float = 0.02,
         entropy_weight: float = 1.5,
     ) -> None:
-        super().__init__()
+        super().__init__(classifier)
         if area_weight < 0 or entropy_weight < 0:
             raise ValueError(
                 f"area_weight is {area_weight} and entropy_weight {entropy_weight}; "
@@ -57,13 +55,6 @@ class ORNet(nn.Module):
             nn.GELU(),
             nn.Conv2d(width // 4, 1, kernel_size=3, padding=1),
         )
-        self.classifier = classifier.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; the classifier stays in evaluation mode."""
-        super().train(mode)
-        self.classifier.eval()
-        return self
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Classify and localize.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +13,13 @@ from torch.nn.functional import cross_entropy, interpolate, mse_loss
 
 from satkit import backbones
 from satkit.boxes import component_boxes
-from satkit.methods.cam import check_labels
+from satkit.methods.cam import OnClassifier, check_labels
 from satkit.model import Localization
 
 HIDDEN = 512  # width of the regressor's hidden layer, as in the authors' code
 
 
-class PSOL(nn.Module):
+class PSOL(OnClassifier):
     """Pseudo Supervised Object Localization (Zhang, Cao, Wu: CVPR 2020; Table 16).
 
     Before training, deep descriptor transform (DDT) finds for each class the direction in which
@@ -48,23 +48,16 @@ class PSOL(nn.Module):
         classifier: nn.Module,
         box_weight: float = 50.0,
     ) -> None:
-        super().__init__()
+        super().__init__(classifier)
         if box_weight <= 0:
             raise ValueError(f"box_weight is {box_weight}; expected a number > 0")
         width = backbone.embed_dim
         self.backbone, self.num_classes, self.box_weight = backbone, num_classes, box_weight
-        self.classifier: Any = classifier.requires_grad_(False).eval()
         self.regressor = nn.Sequential(
             nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4), nn.Sigmoid()
         )
         self.register_buffer("mean", torch.zeros(num_classes, width))  # DDT, one row a class
         self.register_buffer("direction", torch.zeros(num_classes, width))
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training; the classifier stays in evaluation mode."""
-        super().train(mode)
-        self.classifier.eval()
-        return self
 
     @torch.no_grad()
     def fit(self, batches: Iterable[dict[str, Any]]) -> None:

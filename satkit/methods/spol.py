@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
-
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from satkit import backbones
-from satkit.methods.cam import check_labels
+from satkit.methods.cam import OnClassifier, check_labels
 from satkit.model import Localization
 
 
-class SPOL(nn.Module):
+class SPOL(OnClassifier):
     """Shallow feature-aware Pseudo Supervised Object Localization (CVPR 2021; Table 16).
 
     The class map of a trained classifier gives a pseudo mask: foreground where the map, or a
@@ -42,7 +40,7 @@ class SPOL(nn.Module):
         foreground_above: float = 0.25,
         background_below: float = 0.01,
     ) -> None:
-        super().__init__()
+        super().__init__(classifier)
         if not 0 <= background_below <= foreground_above <= 1:
             raise ValueError(
                 f"background_below is {background_below} and foreground_above {foreground_above}; "
@@ -50,14 +48,7 @@ class SPOL(nn.Module):
             )
         self.backbone, self.num_classes = backbone, num_classes
         self.foreground_above, self.background_below = foreground_above, background_below
-        self.classifier: Any = classifier.requires_grad_(False).eval()
         self.segment = nn.Conv2d(backbone.embed_dim, 1, kernel_size=3, padding=1)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training; the classifier stays in evaluation mode."""
-        super().train(mode)
-        self.classifier.eval()
-        return self
 
     def pseudo_masks(self, class_maps: Tensor) -> tuple[Tensor, Tensor]:
         """Turn class maps into what the segmentation learns.

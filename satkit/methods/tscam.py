@@ -27,8 +27,7 @@ class TSCAM(nn.Module):
 
     def __init__(self, backbone: backbones.Backbone, num_classes: int) -> None:
         super().__init__()
-        if backbone.cls_token is None:
-            raise ValueError("TS-CAM needs a backbone with a class token")
+        backbones.check_class_token(backbone, "TS-CAM")
         self.backbone, self.num_classes = backbone, num_classes
         for block in backbone.blocks:
             block.attn = ClassTokenAttention(block.attn)
@@ -68,9 +67,8 @@ class TSCAM(nn.Module):
         Returns:
             Class maps [B, C, h, w], and every block's class-token attention [B, L, h, w].
         """
-        rows = [backbones.patch_grid(self.backbone, row) for row in walk.extras]  # L x [B, h, w]
         class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
-        return class_maps, torch.stack(rows, dim=1)
+        return class_maps, backbones.extra_maps(self.backbone, walk)
 
 
 class ClassTokenAttention(backbones.Projections):

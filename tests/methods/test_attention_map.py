@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-import satkit
-from satkit import TrainSettings, backbones, create_model
+from satkit import backbones, create_model
 from satkit.losses import batch_area_loss
 
 SMALL = "vit_pico_convstem8_96"
@@ -79,12 +78,8 @@ def test_the_losses_on_the_map_reach_the_class_token_but_not_the_head():
     assert ours.head.weight.grad is None
 
 
-def test_trains_with_sats_losses_and_opens_again(tmp_path):
-    settings = TrainSettings.for_profile(
-        "smoke", method="attention_map", pretrained=False, runs_dir=str(tmp_path), train_images=4,
-        eval_images=2, batch_size=2, map_blocks="last3",
-    )  # fmt: skip
-    run = satkit.train(settings)
+def test_trains_with_sats_losses_and_opens_again(train_briefly):
+    run = train_briefly("attention_map", map_blocks="last3")
     assert np.isfinite(run.steps[["cls", "batch_area", "normalization"]]).all(axis=None)
     with torch.inference_mode():
         assert run.model()(images()).layer_maps.shape == (2, 3, 12, 12)

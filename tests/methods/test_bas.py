@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d, cross_entropy
 
-from satkit import TrainSettings, backbones, create_model, train
+from satkit import backbones, create_model
 from satkit.methods.bas import as_constant, suppression_loss
 
 SMALL = "vit_pico_convstem8_96"
@@ -111,18 +111,16 @@ class TestBothForms:
         assert output.maps.shape[1:] == ((4, 4) if backbone == "resnet18" else (12, 12))
 
     @pytest.mark.parametrize("star", [False, True])
-    def test_trains_and_reopens(self, tmp_path, backbone, star):
-        given = {"losses": "guidance", "area_term": "batch_area", "pixel_term": "normalization"}
-        settings = TrainSettings.for_profile(
-            "smoke", method="bas", backbone=backbone, pretrained=False, runs_dir=str(tmp_path),
-            train_images=8, eval_images=4, batch_size=4, image_size=64 if star else 96,
-            **(given if star else {}),
-        )  # fmt: skip
-        run = train(settings)
+    def test_trains_and_reopens(self, train_briefly, backbone, star):
+        given = {"image_size": 64 if star else 96}
+        if star:
+            given |= {"losses": "guidance", "area_term": "batch_area"}
+            given |= {"pixel_term": "normalization"}
+        run = train_briefly("bas", backbone=backbone, **given)
         own = {"cls", "guidance"} | ({"batch_area", "normalization"} if star else set())
         own |= set() if star else {"suppression", "fpm_area"}
         assert set(run.steps.columns) == own | {"epoch", "step", "lr", "total"}
-        assert run.model().losses == settings.options.get("losses", "bas")
+        assert run.model().losses == given.get("losses", "bas")
 
 
 def test_suppression_by_hand():

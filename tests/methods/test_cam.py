@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from satkit import TrainSettings, backbones, create_model, train
+from satkit import backbones, create_model
 
 
 class TestCNN:
@@ -124,12 +124,8 @@ class TestCAM:
                     maps[i], expected + model.head.bias[label], atol=1e-5, rtol=1e-5
                 )
 
-    def test_trains_on_a_cnn_and_reopens(self, tmp_path):
-        settings = TrainSettings.for_profile(
-            "smoke", method="cam", backbone="mobilenetv3_small_100", pretrained=False,
-            runs_dir=str(tmp_path), train_images=8, eval_images=4, batch_size=4,
-        )  # fmt: skip
-        run = train(settings)
+    def test_trains_on_a_cnn_and_reopens(self, train_briefly):
+        run = train_briefly("cam", backbone="mobilenetv3_small_100")
         assert run.finished and isinstance(run.model().backbone, backbones.CNN)
 
     def test_methods_of_tokens_refuse_a_cnn(self):

@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import satkit
-from satkit import TrainSettings, backbones, create_model
+from satkit import backbones, create_model
 from satkit.losses import classification_loss
 from satkit.methods.lctr import CueDiggingHead
 
@@ -104,12 +103,8 @@ def test_one_kernel_per_image():
     assert not torch.allclose(head(features, cues.flip(0)), together)
 
 
-def test_trains_and_opens_again(tmp_path):
-    settings = TrainSettings.for_profile(
-        "smoke", method="lctr", pretrained=False, runs_dir=str(tmp_path), train_images=4,
-        eval_images=2, batch_size=2, map_class="label",
-    )  # fmt: skip
-    run = satkit.train(settings)
+def test_trains_and_opens_again(train_briefly):
+    run = train_briefly("lctr", map_class="label")
     assert np.isfinite(run.steps["cls"]).all()
     again = run.model()
     assert again.map_class == "label"

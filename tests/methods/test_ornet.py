@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, interpolate
 
-from satkit import TrainSettings, create_model, results, train
+from satkit import create_model, results
 from satkit.methods import ornet
 
 SMALL = "vit_pico_convstem8_96"
@@ -85,12 +85,8 @@ def test_attentive_erasing(attention, kept):
     assert maps.grad.mean() == pytest.approx(0.6 * attention + 0.2, abs=0.02)
 
 
-def test_trains_its_classifier_first_and_reopens(tmp_path):
-    settings = TrainSettings.for_profile(
-        "smoke", method="ornet", pretrained=False, runs_dir=str(tmp_path),
-        train_images=8, eval_images=4, batch_size=4,
-    )  # fmt: skip
-    run = train(settings)
+def test_trains_its_classifier_first_and_reopens(train_briefly):
+    run = train_briefly("ornet")
     classifier = results.open_run(run.settings.classifier).model()
     again = run.model().classifier.state_dict()
     assert all(torch.equal(value, again[name]) for name, value in classifier.state_dict().items())

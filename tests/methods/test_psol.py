@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from satkit import create_model, train
+from satkit import create_model
 from satkit.methods.psol import box_maps
-from satkit.settings import TrainSettings
+from satkit.results import open_run
 
 SMALL = "vit_pico_convstem8_96"
 
@@ -82,15 +82,12 @@ def test_bad_requests(images):
         create_model("sat", SMALL, 3, image_size=96, classifier=torch.nn.Identity())
 
 
-def test_trains_its_classifier_first(tmp_path):
-    settings = TrainSettings.for_profile(
-        "smoke", method="psol", runs_dir=str(tmp_path), train_images=16, eval_images=8
-    )
-    run = train(settings)
+def test_trains_its_classifier_first(train_briefly, tmp_path):
+    run = train_briefly("psol", train_images=16, eval_images=8)
     assert {path.parent.name for path in tmp_path.glob("default/*/metrics.json")} == {
         run.dir.name, run.settings.classifier.rsplit("/", 1)[-1]
     }  # fmt: skip
-    classifier = train(settings.model_copy(update={"method": "cam"}))  # found, not trained again
+    classifier = open_run(run.settings.classifier)
     model, cam = run.model(), classifier.model()
     for ours, theirs in zip(model.classifier.parameters(), cam.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from satkit import TrainSettings, create_model, train
+from satkit import TrainSettings, create_model
 from satkit.methods import regularizers
 
 SMALL = "vit_pico_convstem8_96"
@@ -138,12 +138,8 @@ class TestInCAM:
             outputs.append(model(images, labels).logits)
         assert torch.equal(*outputs)
 
-    def test_trains_and_reopens(self, tmp_path, name):
-        settings = TrainSettings.for_profile(
-            "smoke", method="cam", regularizer=name, pretrained=False, runs_dir=str(tmp_path),
-            train_images=8, eval_images=4, batch_size=4,
-        )  # fmt: skip
-        run = train(settings)
+    def test_trains_and_reopens(self, train_briefly, name):
+        run = train_briefly("cam", regularizer=name)
         assert ("erased" in run.steps) == (name == "acol")
         assert run.model().regularizer == name
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-import satkit
-from satkit import TrainSettings, create_model
+from satkit import create_model
 from satkit.losses import classification_loss
 from satkit.methods import scm
 
@@ -75,12 +74,8 @@ class TestModel:
         tscam, model = (sum(p.numel() for p in m.parameters()) for m in pair)
         assert model - tscam == 8
 
-    def test_trains_and_opens_again(self, tmp_path):
-        settings = TrainSettings.for_profile(
-            "smoke", method="scm", pretrained=False, runs_dir=str(tmp_path), train_images=4,
-            eval_images=2, batch_size=2, protocol="tscam",
-        )  # fmt: skip
-        run = satkit.train(settings)
+    def test_trains_and_opens_again(self, train_briefly):
+        run = train_briefly("scm", protocol="tscam")
         assert np.isfinite(run.steps["cls"]).all()
         with torch.inference_mode():
             assert run.model()(images()).maps.shape == (2, 12, 12)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from satkit import create_model, train
+from satkit import create_model
 from satkit.methods.spol import fitted_gaussian
-from satkit.settings import TrainSettings
 
 SMALL = "vit_pico_convstem8_96"
 
@@ -55,12 +54,8 @@ def test_bad_requests():
         make().train()(torch.randn(1, 3, 96, 96))
 
 
-def test_trains(tmp_path):
-    run = train(
-        TrainSettings.for_profile(
-            "smoke", method="spol", runs_dir=str(tmp_path), train_images=16, eval_images=8
-        )
-    )
+def test_trains(train_briefly):
+    run = train_briefly("spol", train_images=16, eval_images=8)
     output = run.model()(torch.randn(2, 3, 96, 96))
     assert output.maps.shape == (2, 12, 12) and 0 <= output.maps.min() <= output.maps.max() <= 1
     assert "mask" in run.steps

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import satkit
-from satkit import TrainSettings
 from satkit.boxes import component_boxes, iou, prepare_maps
 from satkit.evaluate import Outputs, score
 from satkit.metrics import BoxLocalization
@@ -91,13 +89,9 @@ def test_thresholds_are_the_authors_and_gt_known_chooses():
     assert score(outputs, protocol="tscam", threshold=0.1)["gt_known"] == 0
 
 
-def test_trains_and_is_evaluated_under_its_own_protocol(tmp_path):
+def test_trains_and_is_evaluated_under_its_own_protocol(train_briefly):
     """Ten crops belong to SAT's protocol only and are left out."""
-    settings = TrainSettings.for_profile(
-        "smoke", method="tscam", pretrained=False, runs_dir=str(tmp_path), train_images=4,
-        eval_images=2, batch_size=2, protocol="tscam", ten_crop=True, thresholds=(),
-    )  # fmt: skip
-    run = satkit.train(settings)
+    run = train_briefly("tscam", protocol="tscam", ten_crop=True, thresholds=())
     assert run.metrics["threshold"] in (0.1, 0.12)
     table = run.predictions
     right = (table["predicted"] == table["label"]) & (table["iou"] > 0.5)
