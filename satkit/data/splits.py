@@ -33,10 +33,10 @@ def stratified_cut(labels: Sequence[int], fraction: float, seed: int) -> list[bo
     """
     if not 0 <= fraction <= 0.5:
         raise ValueError(f"the fraction to cut out is {fraction}; it must be between 0 and 0.5")
-    chosen = np.zeros(len(labels), dtype=bool)
+    chosen, numbers = np.zeros(len(labels), dtype=bool), np.asarray(labels)
     for label in sorted(set(labels)):
         rng = np.random.default_rng([seed, label])
-        members = rng.permutation(np.flatnonzero(np.asarray(labels) == label))
+        members = rng.permutation(np.flatnonzero(numbers == label))
         ranks = (np.arange(len(members)) + rng.random()) / len(members)  # systematic sampling
         if len(members) > 1:
             chosen[members[ranks < fraction]] = True
