@@ -18,12 +18,14 @@ class Site:
         files: path -> content.
         cut: each answer breaks off after this many bytes; 0 never.
         ranges: it knows the header Range.
+        if_range: and If-Range.
         fail: number of first requests that it answers with 503.
     """
 
     files: dict[str, bytes]
     cut: int = 0
     ranges: bool = True
+    if_range: bool = True
     fail: int = 0
     url: str = ""
     starts: list[int] = field(default_factory=list)  # first byte of every answer
@@ -61,7 +63,7 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, site: Site) -> None:
         return
     etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
     wanted = handler.headers.get("Range") if site.ranges else None
-    if handler.headers.get("If-Range", etag) != etag:
+    if site.if_range and handler.headers.get("If-Range", etag) != etag:
         wanted = None
     start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
     if wanted and start >= len(content):
