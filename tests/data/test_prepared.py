@@ -11,6 +11,7 @@ import signal
 import tarfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from satkit.data import LAYOUTS, Photographs, Transform, collate, few_shot, load, splits
+from satkit.data import (
+    LAYOUTS,
+    Photographs,
+    Transform,
+    collate,
+    denormalize,
+    few_shot,
+    load,
+    splits,
+)
 from satkit.data import prepare as prepare_module
 from satkit.data import prepared as prepared_module
 from satkit.data.fetch import extract
@@ -109,17 +119,16 @@ def test_items_equal_those_of_the_raw_set(raw, split, transform):
         assert_same(before[index], after[index])
 
 
-def test_a_prepared_set_needs_no_raw_one(raw, tmp_path):
+def test_a_prepared_set_needs_no_raw_one(raw, tmp_path_factory):
     name, root = raw
     before = [*load(name, "test", root, SMALL)]
     folder = prepare_in(root, name)
-    base = folder.parent.parent
-    kept = shutil.copytree(folder, tmp_path / "kept/prepared/32")
-    for path in base.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-    after = load(name, "test", tmp_path / "kept", SMALL)
-    assert kept.is_dir() and len(after) == len(before)
+    kept = tmp_path_factory.mktemp("kept")
+    (kept / "prepared").mkdir()
+    folder.rename(kept / "prepared/32")
+    shutil.rmtree(root) if root.is_dir() else root.unlink()
+    after = load(name, "test", kept, SMALL)
+    assert len(after) == len(before)
     for one, other in zip(before, after, strict=True):
         assert torch.equal(one["image"], other["image"]) and torch.equal(
             one["boxes"], other["boxes"]
@@ -136,16 +145,20 @@ def test_ones_own_photographs_with_odd_frames_boxes_and_masks(own):
 
 
 def test_jpeg_in_shards_is_near_the_raw_set(raw):
-    """Within 1 grey level of 255 on average; boxes, masks and sizes are the same."""
+    """Within 2 of 255 grey levels on average; boxes, masks and sizes are the same."""
     name, root = raw
     before = load(name, "test", root, SMALL)
     prepare_in(root, name, shards=True)
     after = load(name, "test", root, SMALL)
     assert before.fingerprint() != after.fingerprint(), "other pixels are other data"
     for one, other in zip(before, after, strict=True):
-        difference = (one.pop("image") - other.pop("image")).abs() * 255 * 0.225
-        assert 0 < difference.mean() < 1
+        assert 0 < grey_levels(one.pop("image"), other.pop("image")) < 2
         assert_same(one, other)
+
+
+def grey_levels(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Mean difference of two images as the model sees them, of 255."""
+    return float(np.abs(denormalize(one).astype(float) - denormalize(other)).mean())
 
 
 def test_masks_of_several_objects_and_ignored_regions(tmp_path, monkeypatch):
@@ -173,7 +186,7 @@ def test_masks_of_several_objects_and_ignored_regions(tmp_path, monkeypatch):
 
 
 def test_held_out_and_few_shot_choose_the_same(own):
-    options = {"holdout": 0.2, "split_seed": 3}
+    options = {"holdout": 0.2}
     before = {s: load("folder", s, own, TRAIN, **options) for s in ("train", "val")}
     shots = few_shot(before["train"], 4, 0)
     prepare_in(own)
@@ -208,7 +221,7 @@ def test_real_tiny_imagenet(shared, tmp_path):
         after = load("tiny_imagenet", "test", folder)
         for one, other in zip(some, after, strict=True):
             if shards:
-                assert (one["image"] - other["image"]).abs().mean() * 255 * 0.225 < 1.5
+                assert grey_levels(one["image"], other["image"]) < 2
             else:
                 assert torch.equal(one["image"], other["image"])
             assert torch.equal(one["boxes"], other["boxes"]) and one["size"] == other["size"]
@@ -239,7 +252,7 @@ def test_annotations_are_plain(raw):
         assert np.array_equal(np.stack(row.boxes), record.boxes)
         size = (30, 40) if raw[0] == "cub" else (64, 64)
         assert (row.height, row.width) == size
-    assert set(rows["shard"]) == {None}
+    assert rows["shard"].isna().all() and rows["offset"].isna().all()
 
 
 def test_shards_are_webdataset_and_the_annotations_point_into_them(own, monkeypatch):
@@ -262,12 +275,18 @@ def test_shards_are_webdataset_and_the_annotations_point_into_them(own, monkeypa
                     start, length = row["offset"][number], row["length"][number]
                     assert path.read_bytes()[start : start + length] == content
         for key, sample in samples.items():
-            row = table[(table["shard"] == path.name) & (table["index"] == int(key))].iloc[0]
+            row = row_of(table, path, key)
             assert int(sample["cls"]) == row["label"]
             assert Image.open(io.BytesIO(sample["jpg"])).size == (32, 32)
             seen.append((row["split"], int(key)))
         assert len(samples) <= 10
     assert sorted(seen) == sorted(zip(table["split"], table["index"], strict=True))
+
+
+def row_of(table: Any, shard: Path, key: str) -> Any:
+    rows = table[(table["shard"] == shard.name) & (table["index"] == int(key))]
+    assert len(rows) == 1
+    return rows.iloc[0]
 
 
 def test_shards_for_training_mix_the_classes(own, monkeypatch):
@@ -371,7 +390,7 @@ def test_a_shard_cut_short_is_named(own):
     shard.write_bytes(shard.read_bytes()[:700])
     dataset = load("folder", "train", own, SMALL)
     with pytest.raises(ValueError, match=r"train-000000\.tar"):
-        [*dataset]
+        list(dataset)
 
 
 def test_a_later_version_is_refused(own, monkeypatch):
@@ -461,7 +480,8 @@ def test_a_remote_set_is_read_like_any(remote, own, tmp_path, shards):
             assert torch.equal(one["image"], other["image"])
         assert torch.equal(one["boxes"], other["boxes"]) and one["label"] == other["label"]
     kept = [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.suffix != ".lock"]
-    assert len(kept) == (1 if shards else len(after) + 1), "a shard, or each file and one mask"
+    files = len(after) + sum(record.mask is not None for record in after.records)
+    assert len(kept) == (1 if shards else files), "a shard, or each file"
 
 
 def test_workers_fetch_a_shard_once(remote, tmp_path, monkeypatch):
@@ -476,7 +496,7 @@ def test_a_remote_set_that_was_prepared_again_is_fetched_again(remote, own):
     url = remote(shards=True)
     before = load("folder", "train", url, SMALL)[0]["image"]
     for path in own.glob("*/*.jpg"):
-        path.write_bytes(miniatures.photograph(77))
+        path.write_bytes(miniatures.photograph(77, Image.open(path).size))
     remote(shards=True)
     assert not torch.equal(load("folder", "train", url, SMALL)[0]["image"], before)
 
@@ -511,40 +531,33 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("shards", [False, True])
 def test_killed_twenty_times_it_comes_to_the_same(own, tmp_path, monkeypatch, shards):
-    monkeypatch.setattr(prepare_module, "CHUNK", 8)
-    monkeypatch.setattr(prepare_module, "SHARD", 8)
-    started = time.monotonic()
+    monkeypatch.setattr(prepare_module, "CHUNK", 3)
+    monkeypatch.setattr(prepare_module, "SHARD", 3)
     wanted = contents(prepare_in(own, out=tmp_path / "whole", shards=shards))
-    seconds = time.monotonic() - started
-    slow = prepare_module.encode
-
-    def slower(array: Any, format: str) -> bytes:
-        time.sleep(0.004)
-        return slow(array, format)
-
-    monkeypatch.setattr(prepare_module, "encode", slower)
-    chance, kills, parts = random.Random(int(shards)), 0, 0
     folder = tmp_path / "killed/prepared/32"
-    while kills < 20:
+    chance, kept = random.Random(int(shards)), []
+    for _ in range(20):
         child = os.fork()
         if not child:
-            os.setsid()
             prepare("folder", own, 32, out=tmp_path / "killed", shards=shards, workers=2)
             os._exit(0)
-        time.sleep(chance.uniform(0.02, 0.15 + seconds))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        kills += 1
+        before, more = count_files(folder), chance.randint(0, 12)
+        while count_files(folder) < before + more and os.waitpid(child, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+        with suppress(ProcessLookupError, ChildProcessError):  # it had come to its end
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
         if (folder / "annotations.parquet").exists():
             assert contents(folder) == wanted
             shutil.rmtree(folder)
-        else:
-            assert not load("folder", "test", own, SMALL).stored
-            parts = max(parts, len(list(folder.glob(".parts/*-*.json"))))
-    monkeypatch.setattr(prepare_module, "encode", slow)
+        kept.append(len(list(folder.glob(".parts/*-*.json"))))
+    assert max(kept) > 0 and any(kept[i] > kept[i - 1] > 0 for i in range(1, 20)), kept
     prepare_in(own, out=tmp_path / "killed", shards=shards)
     assert contents(folder) == wanted
-    assert parts > 0, "something was kept between two kills"
+
+
+def count_files(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def test_what_was_whole_is_not_done_again(own, tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def test_items_of_a_downloaded_set_have_boxes_and_masks(served, tmp_path, call):
 
 def test_a_connection_that_is_cut_all_the_time_does_not_stop_a_download(cub, tmp_path, monkeypatch):
     source, site = cub
-    site.cut = 1000
+    site.cut = 300
     monkeypatch.setattr(sources, "download", patient(sources.download))
     sources.fetch(source, tmp_path)
     assert len(site.starts) > 5
