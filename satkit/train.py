@@ -29,7 +29,7 @@ from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
 from satkit.progress import Progress
-from satkit.results import Run, build_model, provenance, write_atomically, write_json
+from satkit.results import Run, build_model, device_name, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
 
 #: Data sets whose photographs do not fit into memory
@@ -258,7 +258,7 @@ class _Loop:
         self.seconds = 0.0
         self.best, self.best_epoch, self.threshold = -math.inf, 0, 0.0
         # taken now, since the source may change while a long run goes on
-        device = _device_name(self.accelerator.device)
+        device = device_name(self.accelerator.device)
         self.origin = distributed.from_first(lambda: provenance(device, fingerprint))
         if not self._resume() and hasattr(self.network, "fit"):
             self._fit(self.network)
@@ -563,7 +563,3 @@ def precision_of(wanted: str) -> str:
     if wanted == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision is 'fp16', which needs a GPU; use 'bf16' or 'fp32' on a CPU")
     return "no" if wanted == "fp32" else wanted
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
