@@ -95,7 +95,6 @@ def evaluate(
     )
 
 
-@torch.inference_mode()
 def collect(
     model: nn.Module,
     dataset: Dataset,
@@ -171,6 +170,7 @@ def _join(
     return joined, sum(count for *_, count in gathered)
 
 
+@torch.inference_mode()
 def _localize(
     model: nn.Module, batch: dict[str, Any], ten_crop: bool, device: torch.device
 ) -> dict[str, Any]:

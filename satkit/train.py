@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -500,8 +501,9 @@ class _Loop:
 
 
 def _accelerator(settings: TrainSettings) -> Accelerator:
+    # a token's gradient has other strides where its length is 1, which costs nothing
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     parallel = DistributedDataParallelKwargs(
-        broadcast_buffers=False,  # they are equal: BatchNorms are joint
         gradient_as_bucket_view=True,
         # CAM leaves Conformer's last convolutions out
         find_unused_parameters=settings.method == "cam"
