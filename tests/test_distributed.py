@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -21,6 +20,7 @@ from satkit import distributed, results
 from satkit import train as train_function
 from satkit.evaluate import collect
 from satkit.settings import TrainSettings
+from tests.processes import join, start
 
 train_module, data_module = sys.modules["satkit.train"], sys.modules["satkit.data"]
 
@@ -134,14 +134,13 @@ def on_one_of_two(rank: int, folder: str) -> None:
 def both(tmp_path_factory):
     """What two processes found, in one folder; what one process found, in another."""
     two, one = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
-    context = mp.spawn(on_one_of_two, (str(two),), nprocs=2, join=False)
+    context = start(on_one_of_two, (str(two),), 2)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     gradients = train_all(one)
     alone = {"gradients": gradients, "evaluated": evaluate_once()}
     torch.set_num_threads(threads)
-    while not context.join():
-        pass
+    join(context)
     ranks = [torch.load(two / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     return {"two": two, "one": one, "alone": alone, "ranks": ranks}
 
