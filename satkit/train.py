@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -509,6 +510,7 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
         find_unused_parameters=settings.method == "cam"
         and backbones.kind(settings.backbone) == "conformer",
     )
+    AcceleratorState._reset_state()  # else a session has the precision of its first run for ever
     return Accelerator(mixed_precision=_precision(settings.precision), kwargs_handlers=[parallel])
 
 
