@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -522,13 +524,15 @@ class _Loop:
 
 
 def _accelerator(settings: TrainSettings) -> Accelerator:
+    # a token's gradient has other strides where its length is 1, which costs nothing
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     parallel = DistributedDataParallelKwargs(
-        broadcast_buffers=False,  # they are equal: BatchNorms are joint
         gradient_as_bucket_view=True,
         # CAM leaves Conformer's last convolutions out
         find_unused_parameters=settings.method == "cam"
         and backbones.kind(settings.backbone) == "conformer",
     )
+    AcceleratorState._reset_state()  # else a session has the precision of its first run for ever
     return Accelerator(mixed_precision=precision_of(settings.precision), kwargs_handlers=[parallel])
 
 
