@@ -3,9 +3,24 @@
 python data_scripts/cub.py download --accept-terms
 python data_scripts/cub.py verify
 python data_scripts/cub.py prepare
+
+To choose epochs and thresholds on CUBV2, the held-out photographs of the WSOL evaluation (Choe et
+al., CVPR 2020), get their archive by hand: it is linked from "CUBV2" at
+https://github.com/clovaai/wsolevaluation. Then add --archive CUBV2.tar to the first line; their
+labels and boxes are fetched with it.
 """
 
+from pathlib import Path
+
 from satkit.data.sources import File, Source, main
+from satkit.data.wsoleval import fetch_metadata
+
+
+def arrange(root: Path) -> None:
+    """Fetch labels and boxes of CUBV2 where its photographs are there."""
+    if (root / "CUBV2").exists():
+        fetch_metadata(root, "CUB", "val")
+
 
 CUB = Source(
     name="cub",
@@ -40,9 +55,11 @@ CUB = Source(
             becomes="segmentations",
             top="segmentations",
         ),
+        File("CUBV2.tar", becomes="CUBV2"),
     ),
-    counts={"train": 5_994, "test": 5_794},
+    counts={"train": 5_994, "val": 1_000, "test": 5_794},
     num_classes=200,
+    arrange=arrange,
 )
 
 if __name__ == "__main__":

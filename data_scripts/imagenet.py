@@ -7,6 +7,10 @@ python data_scripts/imagenet.py download --accept-terms --archive ILSVRC2012_img
 
 or as Kaggle packs them (--archive imagenet-object-localization-challenge.zip). Where you have them
 unpacked already, pass their folder as --root to verify and prepare.
+
+To choose epochs and thresholds on ImageNetV2, as the WSOL evaluation does (Choe et al., CVPR 2020),
+add --archive imagenetv2-threshold0.7.tar.gz, which is linked from
+https://github.com/modestyachts/ImageNetV2; its labels and boxes are fetched with it.
 """
 
 import tarfile
@@ -14,6 +18,7 @@ from pathlib import Path
 
 from satkit.data.fetch import extract_tar, named
 from satkit.data.sources import File, Source, main
+from satkit.data.wsoleval import fetch_metadata
 from satkit.progress import Progress
 
 
@@ -29,6 +34,12 @@ def unpack_classes(archive: Path, folder: Path) -> None:
             with tarfile.open(fileobj=inner) as tar:
                 extract_tar(tar, partial / Path(member.name).stem)
     partial.replace(folder)
+
+
+def arrange(root: Path) -> None:
+    """Fetch labels and boxes of ImageNetV2 where its photographs are there."""
+    if (root / "val2").exists():
+        fetch_metadata(root, "ILSVRC", "val")
 
 
 IMAGENET = Source(
@@ -59,9 +70,15 @@ IMAGENET = Source(
             becomes="Annotations/CLS-LOC/val",
         ),
         File("imagenet-object-localization-challenge.zip", becomes="ILSVRC", top="ILSVRC"),
+        File(
+            "imagenetv2-threshold0.7.tar.gz",
+            becomes="val2",
+            top="imagenetv2-threshold0.7-format-val",
+        ),
     ),
-    counts={"train": 1_281_167, "test": 50_000},
+    counts={"train": 1_281_167, "val": 10_000, "test": 50_000},
     num_classes=1000,
+    arrange=arrange,
     sign_up=(
         "Sign up at https://www.image-net.org/ and get the training images, the validation images "
         "(task 1 and 2) and the validation bounding boxes of ILSVRC 2012; or accept the rules of "

@@ -125,7 +125,7 @@ def load(
     transform = transform or Transform(train=split == "train")
     holdout, cache = float(options.get("holdout", 0)), bool(options.get("cache", False))
     of_layout = {key: value for key, value in options.items() if key in own}
-    own_val, list_split = _layout(name, place, transform.side, of_layout)
+    own_val, list_split = _layout(name, split, place, transform.side, of_layout)
     if own_val:
         listing = list_split(split)
     else:
@@ -178,7 +178,7 @@ def _load_aviary(
 
 
 def _layout(
-    name: str, place: Address, side: int, options: dict[str, Any]
+    name: str, split: str, place: Address, side: int, options: dict[str, Any]
 ) -> tuple[bool, Callable[[str], Listing]]:
     """Find the set as it was prepared or as its authors pack it.
 
@@ -186,12 +186,17 @@ def _layout(
         Whether it has a split "val" of its own, and what lists a split.
     """
     prepared = find_prepared(place.url, side)
-    if prepared and prepared.about["options"] == layout_options(name, options):
-        if name == "folder":
-            _refuse_stale(prepared, place)
-        return "val" in prepared.splits, prepared.list_split
+    found = "there is none"
+    if prepared and prepared.about["options"] != layout_options(name, options):
+        found = f"it was made with {prepared.about['options']}"
+    elif prepared:
+        own_val = "val" in prepared.about["splits"]
+        if (split if own_val or split == "test" else "train") in prepared.splits:
+            if name == "folder":
+                _refuse_stale(prepared, place)
+            return own_val, prepared.list_split
+        found = f"it has only {prepared.splits}"
     if place.remote:
-        found = f"it was made with {prepared.about['options']}" if prepared else "there is none"
         raise FileNotFoundError(
             f"{name}: looked for {prepared_folder(place.url, side).url}/{ANNOTATIONS}, prepared "
             f"with {layout_options(name, options)}, but {found}. Only prepared sets can be remote: "
@@ -203,7 +208,10 @@ def _layout(
 
 def list_splits(name: str, folder: Path) -> list[str]:
     """Names of a raw set's splits; "val" is one where the set has its own."""
-    own_val = name in OWN_VAL and OWN_VAL[name](folder)
+    try:
+        own_val = name in OWN_VAL and OWN_VAL[name](folder)
+    except FileNotFoundError:  # there is no such set, which is said where it is listed
+        own_val = False
     return ["train", "test", *(["val"] if own_val else [])]
 
 

@@ -9,7 +9,6 @@ from satkit.data.files import (
     CORNERS,
     Listing,
     Record,
-    exists,
     find_root,
     parse_box,
     parse_int,
@@ -17,7 +16,7 @@ from satkit.data.files import (
     read_rows,
     read_text,
 )
-from satkit.data.wsoleval import find_metadata, list_boxes
+from satkit.data.wsoleval import find_folder, list_held_out
 
 SOURCE = (
     "CUB-200-2011 (Wah et al., 2011) comes from "
@@ -32,9 +31,9 @@ def list_cub(root: Path, split: str) -> Listing:
 
     Masks are found in `segmentations/`, inside of the folder or beside it (the official archive
     of masks unpacks there); without that folder there are none. Held-out photographs are CUBV2's,
-    five of each class (1,000): the folder `CUBV2`, inside or beside too, with <class>/, and with
-    class_labels.txt and localization.txt of the WSOL evaluation's metadata/CUB/val. EXIF
-    orientation is ignored, as the boxes were drawn without it.
+    five of each class (1,000): the folder `CUBV2` with <class>/, and `metadata/val` with
+    class_labels.txt and localization.txt of the WSOL evaluation's metadata/CUB/val, inside or
+    beside too. EXIF orientation is ignored, as the boxes were drawn without it.
 
     Args:
         root: folder with images/ and the tables.
@@ -47,10 +46,9 @@ def list_cub(root: Path, split: str) -> Listing:
     )
     classes = [words[0] for words in _read_table(root, "classes.txt").values()]
     if split == "val":
-        held_out = find_metadata(root, CUBV2) or CUBV2[0]
-        return list_boxes(root, held_out, held_out, classes)
+        return list_held_out("cub", root, find_folder(root, CUBV2) or CUBV2[0], classes)
     numbers = {str(index + 1): index for index in range(len(classes))}
-    masks = next((f for f in ("segmentations", "../segmentations") if exists(root, f)), None)
+    masks = find_folder(root, ("segmentations", "../segmentations"))
     records = []
     for key, (name,) in names.items():
         (label,), (train,) = (
@@ -73,7 +71,7 @@ def list_cub(root: Path, split: str) -> Listing:
 def has_cubv2(root: Path) -> bool:
     """Say whether the held-out photographs of the WSOL evaluation are there."""
     root = find_root(root, "cub", "images.txt", "CUB_200_2011", SOURCE)
-    return find_metadata(root, CUBV2) is not None
+    return find_folder(root, CUBV2) is not None
 
 
 def list_birds(

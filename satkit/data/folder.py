@@ -150,7 +150,7 @@ def _xml_files(root: Path) -> list[Path]:
 
 def _folders(root: Path) -> list[str]:
     names = (entry.name for entry in root.iterdir() if entry.is_dir())
-    reserved = ("masks", "annotations")
+    reserved = ("masks", "annotations", "prepared")
     return sorted(name for name in names if name not in reserved and not name.startswith("."))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from satkit.data.annotations import read_voc
 from satkit.data.files import IMAGE_SUFFIXES, Box, Listing, Record, find_root, parse_box, read_text
-from satkit.data.wsoleval import find_metadata, list_boxes
+from satkit.data.wsoleval import find_folder, list_held_out
 
 IMAGENET_SOURCE = (
     "ImageNet's photographs need a registration at https://www.image-net.org/ (ILSVRC 2012): "
@@ -27,15 +27,17 @@ BOX_FILES = (
     "../../../LOC_val_solution.csv",
     "../../Annotations/CLS-LOC/val",
 )
+#: where ImageNetV2 is looked for, which the WSOL evaluation's metadata call val2
+IMAGENETV2 = ("val2", "../../../val2")
 
 
 def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
     """List ImageNet-1k: train/<class>/ without boxes, or val/ (flat or by class) with boxes.
 
     Held-out photographs are ImageNetV2's, ten of each class (10,000), with the boxes of the WSOL
-    evaluation: val2/<number of the class>/ beside train/, and in it class_labels.txt and
-    localization.txt of its metadata/ILSVRC/val. EXIF orientation is ignored, as the official code
-    does.
+    evaluation: val2/<number of the class>/, and metadata/val/ with class_labels.txt and
+    localization.txt of its metadata/ILSVRC/val, both beside train/ or above Kaggle's ILSVRC/. EXIF
+    orientation is ignored, as the official code does.
 
     Args:
         root: folder with train/ and val/.
@@ -46,7 +48,8 @@ def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
     marker = "val" if split == "test" else "train"
     root = find_root(root, "imagenet", marker, "ILSVRC/Data/CLS-LOC", IMAGENET_SOURCE)
     if split == "val":
-        return list_boxes(root, "val2", "", _folders(root / "train"))
+        above = (find_folder(root, IMAGENETV2) or "val2").removesuffix("val2").rstrip("/")
+        return list_held_out("imagenet", root, above, _folders(root / "train"))
     if split == "train":
         classes = _folders(root / "train")
         records = [
@@ -61,7 +64,7 @@ def list_imagenet(root: Path, split: str, boxes: str = "") -> Listing:
 def has_imagenetv2(root: Path) -> bool:
     """Say whether the held-out photographs of the WSOL evaluation are there."""
     root = find_root(root, "imagenet", "train", "ILSVRC/Data/CLS-LOC", IMAGENET_SOURCE)
-    return find_metadata(root, ["val2"]) is not None
+    return find_folder(root, IMAGENETV2) is not None
 
 
 def _list_imagenet_val(root: Path, annotations: dict[str, tuple[str, tuple[Box, ...]]]) -> Listing:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from satkit.data.files import Listing, Record, find_root
-from satkit.data.wsoleval import METADATA_SOURCE, find_metadata, read_labels, read_masks
+from satkit.data.files import Listing, Record, exists, find_root
+from satkit.data.wsoleval import METADATA_SOURCE, find_folder, read_labels, read_masks
 
 SOURCE = (
     "OpenImages-30k (Choe et al., CVPR 2020) is photographs and masks in train/, val/ and test/, "
@@ -24,26 +24,28 @@ def list_openimages(root: Path, split: str) -> Listing:
     their OpenImages ids without "/m/". EXIF orientation is ignored, as the official code does.
 
     Args:
-        root: folder with <split>/<class>/, masks beside the photographs, and
-            metadata/<split>/class_labels.txt and localization.txt of the WSOL evaluation.
+        root: folder with <split>/<class>/, masks beside the photographs or in
+            masks/<split>/<class>/, and metadata/<split>/class_labels.txt and localization.txt of
+            the WSOL evaluation.
         split: "train", "val" or "test".
     """
     root = find_root(root, "openimages", split, "OpenImages", SOURCE)
-    metadata = find_metadata(root, [f"{folder}/{split}" for folder in METADATA])
+    metadata = find_folder(root, [f"{folder}/{split}" for folder in METADATA])
     if metadata is None:
         raise FileNotFoundError(
-            f"openimages: no class_labels.txt in any of {[f'{m}/{split}' for m in METADATA]} below "
-            f"{root}. Copy the folder OpenImages/{split} of {METADATA_SOURCE} to "
-            f"{root}/metadata/{split}."
+            f"openimages: there is none of {[f'{m}/{split}' for m in METADATA]} below {root}. Copy "
+            f"the folder OpenImages/{split} of {METADATA_SOURCE} to {root}/metadata/{split}."
         )
     labels = read_labels(root, f"{metadata}/class_labels.txt")
     masks = read_masks(root, f"{metadata}/localization.txt") if split != "train" else {}
+    below = "masks/" if exists(root, f"masks/{split}") else ""
     records = []
     for path, label in labels.items():
         files, ignore = masks.get(path, ([], None))
         if split != "train" and not files:
             raise ValueError(f"openimages: {metadata}/localization.txt has no mask of {path}")
-        records.append(Record(path, label, mask=tuple(files) or None, ignore=ignore))
+        mask = tuple(f"{below}{file}" for file in files) or None
+        records.append(Record(path, label, mask=mask, ignore=ignore and f"{below}{ignore}"))
     return Listing(root, _classes(labels), records, exif=False)
 
 

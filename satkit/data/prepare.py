@@ -169,6 +169,7 @@ def _describe(
         "side": side,
         "format": format,
         "options": layout_options(name, options),
+        "splits": list_splits(name, root),
         "inner": {split: "" if path == "." else path for split, path in inner.items()},
         "exif": all(own.exif for own in sets.values()),
         "counts": {split: len(own) for split, own in sets.items()},

@@ -118,8 +118,8 @@ class Prepared(NamedTuple):
     Attributes:
         folder: where it is.
         root: of the set, as the user gave it.
-        about: name, side, format, options, classes and counts of the splits, and how the
-            photographs were read.
+        about: name, side, format, options, splits of the whole set, classes and counts of those
+            that were prepared, and how the photographs were read.
         table: its annotations.
         digest: of its annotations; names the copies of remote files.
     """
@@ -145,7 +145,7 @@ class Prepared(NamedTuple):
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits."""
+        """Names of the splits that were prepared."""
         return list(self.about["counts"])
 
     def list_split(self, split: str) -> Listing:
@@ -234,6 +234,7 @@ class Stored(NamedTuple):
 
 def stored_name(path: str, map_name: str = "") -> str:
     """Name of the PNG file of a photograph, or of one of its masks, in a prepared folder."""
+    path = path.replace("../", "")  # held-out photographs may lie beside the others
     return f"{path}.{map_name}.png" if map_name else f"{path}.png"
 
 

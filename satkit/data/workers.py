@@ -56,5 +56,5 @@ def _end_with(parent: int) -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(0.2)
+        time.sleep(0.05)
     os._exit(1)

@@ -6,9 +6,34 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from satkit.data.fetch import download
 from satkit.data.files import Listing, Record, exists, parse_box, parse_int, read_text
 
 METADATA_SOURCE = "https://github.com/clovaai/wsolevaluation/tree/master/metadata"
+METADATA_URLS = (
+    "https://raw.githubusercontent.com/clovaai/wsolevaluation/master/metadata",
+    "https://raw.githubusercontent.com/naver-ai/wsolevaluation/master/metadata",
+)
+#: where the metadata of held-out photographs are: in the root, beside CUB's own folder, or above
+#: that of Kaggle's ImageNet
+HELD_OUT = ("metadata/val", "../metadata/val", "../../../metadata/val")
+
+
+def fetch_metadata(root: Path, dataset: str, split: str) -> None:
+    """Fetch the metadata of a split to <root>/metadata/<split>/, where they are not there.
+
+    Args:
+        root: where the metadata are wanted.
+        dataset: "CUB", "ILSVRC" or "OpenImages".
+        split: "train" (labels alone), "val" or "test".
+
+    Raises:
+        OSError: no address gave them.
+    """
+    names = ("class_labels.txt", *(() if split == "train" else ("localization.txt",)))
+    for name in names:
+        urls = [f"{base}/{dataset}/{split}/{name}" for base in METADATA_URLS]
+        download(urls, root / "metadata" / split / name)
 
 
 def read_labels(root: Path, path: str) -> dict[str, int]:
@@ -48,34 +73,43 @@ def read_masks(root: Path, path: str) -> dict[str, tuple[list[str], str | None]]
     return {image: (files, ignored.get(image)) for image, files in masks.items()}
 
 
-def find_metadata(root: Path, folders: Sequence[str]) -> str | None:
-    """Find the first folder below the root that holds class_labels.txt; None where none does."""
-    return next((folder for folder in folders if exists(root, f"{folder}/class_labels.txt")), None)
+def find_folder(root: Path, folders: Sequence[str]) -> str | None:
+    """Find the first of several folders (or files) that is there below the root."""
+    return next((folder for folder in folders if exists(root, folder)), None)
 
 
-def list_boxes(root: Path, metadata: str, photographs: str, classes: list[str]) -> Listing:
+def list_held_out(name: str, root: Path, photographs: str, classes: list[str]) -> Listing:
     """List held-out photographs with boxes: CUBV2, ImageNetV2.
 
+    Their names, labels and boxes ("photograph,x0,y0,x1,y1", a line for each object, numbers as
+    they stand) are read from the first of `HELD_OUT`.
+
     Args:
+        name: of the data set.
         root: of the data set.
-        metadata: folder with class_labels.txt and localization.txt ("photograph,x0,y0,x1,y1", a
-            line for each object; the numbers are taken as they stand).
-        photographs: folder from which the photographs are named; "" is the root.
+        photographs: folder from which the metadata name them; "" is the root.
         classes: of the training photographs.
 
     Raises:
-        FileNotFoundError: a file of the metadata is missing.
+        FileNotFoundError: the metadata are missing; the message says where they are.
         ValueError: a line says something else, or names a class that is not there.
     """
+    folder = find_folder(root, HELD_OUT)
+    if folder is None:
+        raise FileNotFoundError(
+            f"{name}: its held-out photographs are there, but not {root}/{HELD_OUT[0]}. Copy "
+            f"class_labels.txt and localization.txt from {METADATA_SOURCE}, the folder 'val' of "
+            "the set, to there."
+        )
     boxes = defaultdict(list)
-    for image, *corners in _read_lines(root, f"{metadata}/localization.txt", 5):
-        boxes[image].append(parse_box(corners, f"{metadata}/localization.txt, {image}"))
+    for image, *corners in _read_lines(root, f"{folder}/localization.txt", 5):
+        boxes[image].append(parse_box(corners, f"{folder}/localization.txt, {image}"))
     records = []
-    for image, label in read_labels(root, f"{metadata}/class_labels.txt").items():
+    for image, label in read_labels(root, f"{folder}/class_labels.txt").items():
         if not 0 <= label < len(classes):
             raise ValueError(
-                f"{root / metadata}/class_labels.txt: {image} is of class {label}, but the "
-                f"training photographs are of {len(classes)} classes (the first is 0)"
+                f"{name}: {folder}/class_labels.txt says that {image} is of class {label}, but "
+                f"the training photographs are of {len(classes)} classes (the first is 0)"
             )
         path = f"{photographs}/{image}" if photographs else image
         records.append(Record(path, label, tuple(boxes[image])))

@@ -117,15 +117,16 @@ def test_cub_with_missing_photographs_names_them(cub):
 
 
 def add_cubv2(cub: Path, place: str = "CUBV2") -> Path:
-    folder = cub / place
+    folder, metadata = cub / place, (cub / place).parent / "metadata/val"
+    metadata.mkdir(parents=True)
     names = ["001.Bird_1/12932940703.jpg", "002.Bird_2/24564577620.jpg", "002.Bird_2/9.jpg"]
     for name in names:
         write_image(folder / name)
     labels = [f"{name},{int(name[2]) - 1}" for name in names]
     boxes = [f"{name},10,6,30,18" for name in names] + [f"{names[2]},0,0,39,29"]
-    (folder / "class_labels.txt").write_text("\n".join(labels) + "\n")
-    (folder / "localization.txt").write_text("\n".join(boxes))
-    return folder
+    (metadata / "class_labels.txt").write_text("\n".join(labels) + "\n")
+    (metadata / "localization.txt").write_text("\n".join(boxes))
+    return metadata
 
 
 @pytest.mark.parametrize("place", ["CUBV2", "../CUBV2"])
@@ -142,8 +143,7 @@ def test_cub_takes_its_held_out_photographs_from_cubv2(cub, place):
 
 
 def test_cubv2_with_a_class_that_cub_lacks_is_refused(cub):
-    folder = add_cubv2(cub)
-    (folder / "class_labels.txt").write_text("002.Bird_2/9.jpg,2\n")
+    (add_cubv2(cub) / "class_labels.txt").write_text("002.Bird_2/9.jpg,2\n")
     with pytest.raises(ValueError, match=r"Bird_2/9\.jpg is of class 2, .* 2 classes"):
         load("cub", "val", cub)
 
@@ -162,14 +162,17 @@ def test_cubv2_with_bad_metadata_is_refused(cub, file, text, message):
         load("cub", "val", cub)
 
 
-def test_cubv2_without_its_boxes_or_a_photograph_is_refused(cub):
-    folder = add_cubv2(cub)
-    (folder / "002.Bird_2/9.jpg").unlink()
+def test_cubv2_without_a_photograph_or_its_metadata_is_refused(cub):
+    metadata = add_cubv2(cub)
+    (cub / "CUBV2/002.Bird_2/9.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 3 files .*CUBV2/002\.Bird_2/9\.jpg"):
         load("cub", "val", cub)
-    (folder / "localization.txt").unlink()
+    (metadata / "localization.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"localization\.txt"):
         load("cub", "val", cub)
+    metadata.rename(metadata.with_name("elsewhere"))
+    with pytest.raises(FileNotFoundError, match=r"photographs are there, but not .*Copy .*github"):
+        load("cub", "val", cub, holdout=0.5)
 
 
 # --- birds ---------------------------------------------------------------------------------------
@@ -481,9 +484,10 @@ def test_imagenet_takes_its_held_out_photographs_from_imagenetv2(imagenet):
         load("imagenet", "val", imagenet)
     for name in ("val2/0/abc.jpeg", "val2/1/def.jpeg"):
         write_image(imagenet / name)
-    (imagenet / "val2/class_labels.txt").write_text("val2/0/abc.jpeg,0\nval2/1/def.jpeg,1")
+    (imagenet / "metadata/val").mkdir(parents=True)
+    (imagenet / "metadata/val/class_labels.txt").write_text("val2/0/abc.jpeg,0\nval2/1/def.jpeg,1")
     boxes = "val2/0/abc.jpeg,10,6,30,18\nval2/1/def.jpeg,20,6,40,18\nval2/1/def.jpeg,10,6,30,18"
-    (imagenet / "val2/localization.txt").write_text(boxes)
+    (imagenet / "metadata/val/localization.txt").write_text(boxes)
     val = load("imagenet", "val", imagenet)
     assert val.labels == [0, 1] and val.classes == ["n01440764", "n01443537"]
     assert val[1]["boxes"].tolist() == [[112, 35, 223, 137], [48, 35, 176, 137]]
@@ -541,6 +545,17 @@ def test_openimages(openimages):
     assert torch.equal(two["mask"], want) and torch.equal(two["ignore"], ignore & ~want)
 
 
+def test_openimages_with_masks_in_a_folder_of_their_own(openimages):
+    beside = load("openimages", "test", openimages, FULL)[1]
+    for mask in (openimages / "test").rglob("*.png"):
+        place = openimages / "masks" / mask.relative_to(openimages)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mask.rename(place)
+    apart = load("openimages", "test", openimages, FULL)[1]
+    assert torch.equal(apart["mask"], beside["mask"])
+    assert torch.equal(apart["ignore"], beside["ignore"])
+
+
 def test_openimages_has_a_val_of_its_own(openimages):
     assert len(load("openimages", "train", openimages, holdout=0.4)) == 6
     val = load("openimages", "val", openimages, FULL, holdout=0.4)
@@ -560,7 +575,7 @@ def test_openimages_finds_the_metadata_in_a_checkout_too(openimages, tmp_path_fa
 
 
 def test_openimages_without_metadata_says_where_to_get_them(openimages):
-    (openimages / "metadata/test/class_labels.txt").unlink()
+    (openimages / "metadata/test").rename(openimages / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"'metadata/test'.*Copy .*wsolevaluation"):
         load("openimages", "test", openimages)
 
