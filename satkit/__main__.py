@@ -14,8 +14,8 @@ import typer
 from pydantic import ValidationError
 
 from satkit import distributed, doctor, notebooks, results
-from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
+from satkit.data.sources import overview
 from satkit.evaluate import evaluate as evaluate_model
 from satkit.methods import METHODS
 from satkit.predict import predict
@@ -231,14 +231,11 @@ def predict_command(
 @app.command("data")
 def data_command(
     name: Annotated[str, typer.Argument(help="A data set; all are listed without.")] = "",
-    root: Annotated[str, typer.Option(help="Its folder, or .zip.")] = "",
+    root: Annotated[str, typer.Option(help="Its folder, .zip, or URL of a prepared one.")] = "",
 ) -> None:
-    """List the data sets and where they are looked for, or check one of them."""
+    """Say of all data sets where they are, what is in them and how to get them, or check one."""
     if not name:
-        for known in NAMES:
-            place = "embedded" if known == "aviary" else default_root(known)
-            state = "" if known == "aviary" or Path(place).exists() else " (not there)"
-            print(f"{known:<14} {place}{state}")
+        print(overview())
         return
     for split in ("train", "test"):
         found: Any = load_dataset(name, split, root or None)

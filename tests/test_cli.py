@@ -7,6 +7,7 @@ from PIL import Image
 
 from satkit import __main__ as cli
 from satkit import doctor, notebooks, results
+from satkit.data.prepare import prepare
 from satkit.settings import TrainSettings
 
 
@@ -136,3 +137,29 @@ def test_doctor_says_what_is_there_and_what_is_slow(call, monkeypatch, tmp_path)
     monkeypatch.setattr(doctor, "SHIPPED_WEIGHTS", tmp_path / "there.safetensors")
     (tmp_path / "there.safetensors").write_bytes(b"x")
     assert call("doctor")[0] == 0
+
+
+def test_data_says_of_every_set_where_it_is_and_how_to_get_it(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("SATKIT_DATA", str(tmp_path))
+    for number in range(4):
+        for name in ("cat", "dog"):
+            path = tmp_path / "folder" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (number, 0, 0)).save(path)
+    (tmp_path / "cub").mkdir()
+    (tmp_path / "imagenet").mkdir()
+
+    def line(name: str) -> str:
+        code, out, _ = call("data")
+        assert code == 0
+        return next(line for line in out.splitlines() if line.startswith(f"{name} "))
+
+    assert "embedded" in line("aviary")
+    assert f"not in {tmp_path / 'openimages'}" in line("openimages")
+    assert "python data_scripts/openimages.py download" in line("openimages")
+    assert "incomplete. cub: looked for 'images.txt'" in line("cub")
+    assert "data_scripts/imagenet.py verify --quick" in line("imagenet")
+    assert " 6 / - / 2 " in line("folder") and str(tmp_path / "folder") in line("folder")
+    prepare("folder", tmp_path / "folder", 16, workers=1)
+    prepare("folder", tmp_path / "folder", 24, workers=1)
+    assert " 6 / - / 2 " in line("folder") and " 16 24 " in line("folder")

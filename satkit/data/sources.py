@@ -19,6 +19,7 @@ from satkit.data.fetch import ARCHIVES as ARCHIVE_ENDINGS
 from satkit.data.fetch import check_file, download, extract, require_space, write_whole
 from satkit.data.files import check
 from satkit.data.prepare import prepare
+from satkit.data.prepared import find_prepared, prepared_sides
 from satkit.data.workers import in_parallel
 from satkit.progress import Progress
 
@@ -232,6 +233,52 @@ def _read_some(indices: Iterable[int]) -> list[tuple[int, str]]:
         except (FileNotFoundError, ValueError) as error:
             problems.append((index, str(error)))
     return problems
+
+
+# -------------------------------------------------------------------------------------- overview
+
+
+def overview() -> str:
+    """Describe all data sets: where each is looked for, what is there, and how to get it.
+
+    Returns:
+        A table for people.
+    """
+    rows = [["set", "photographs train / val / test", "prepared at", "where"]]
+    rows.append(["aviary", "drawn at any number", "", "embedded"])
+    rows += [[name, *_state(name)] for name in LAYOUTS]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join([*lines, "", "A set is looked for in $SATKIT_DATA/NAME, else in data/NAME."])
+
+
+def _state(name: str) -> tuple[str, str, str]:
+    """Say how many photographs a set has, at which sides it was prepared, and where it is."""
+    root = default_root(name)
+    sides = prepared_sides(root)
+    if not root.exists() and not sides:
+        return "", "", f"not in {root}. {HOW_TO_GET.get(name, SCRIPT.format(name))}"
+    counts: dict[str, int] = {}
+    if sides and (prepared := find_prepared(root, sides[0])):
+        counts = prepared.about["counts"]
+    elif name in UNCHECKED:
+        return "", "", f"{root}, not counted here: python data_scripts/{name}.py verify --quick"
+    else:
+        try:
+            for split in list_splits(name, root):
+                counts[split] = len(LAYOUTS[name](root, split).records)
+        except (FileNotFoundError, ValueError) as error:
+            return "", "", f"{root}: incomplete. {str(error).split('. ')[0]}"
+    numbers = (f"{counts[s]:,}" if s in counts else "-" for s in ("train", "val", "test"))
+    return " / ".join(numbers), " ".join(map(str, sides)), str(root)
+
+
+SCRIPT = "Get it: python data_scripts/{}.py download"
+#: of the sets that no script fetches
+HOW_TO_GET = {
+    "birds": "A sample of CUB with a table boxes.csv, see satkit.data.cub.list_birds",
+    "folder": "Your own photographs: see docs/data.md, or pass another folder as data_root",
+}
 
 
 # --------------------------------------------------------------------------------------- scripts
