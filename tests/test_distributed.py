@@ -71,7 +71,9 @@ def first_gradients(settings) -> list[torch.Tensor]:
 
 def train_all(folder) -> dict[str, list[torch.Tensor]]:
     with double_precision():
-        return {name: first_gradients(settings_of(folder, **given)) for name, given in RUNS.items()}
+        found = {n: first_gradients(settings_of(folder, **given)) for n, given in RUNS.items()}
+    single = settings_of(folder / "single", **RUNS["sat"])
+    return {**found, "in single precision": first_gradients(single)}
 
 
 def evaluate_once() -> dict:
@@ -183,6 +185,18 @@ class TestTraining:
         }
         predicted = [run_in(both[key], name).predictions for key in ("two", "one")]
         pd.testing.assert_frame_equal(*predicted)
+
+
+@pytest.mark.slow
+def test_in_single_precision(both):
+    """Losses and gradients; AdamW then divides gradients by their own size, noise included."""
+    steps = [results.load(None, both[key] / "single")["dir"][0] for key in ("two", "one")]
+    two, one = (results.open_run(path).steps for path in steps)
+    pd.testing.assert_frame_equal(two, one, rtol=0, atol=2e-6)
+    name = "in single precision"
+    pairs = zip(both["ranks"][0]["gradients"][name], both["alone"]["gradients"][name], strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
