@@ -141,7 +141,7 @@ def test_doctor_says_what_is_there_and_what_is_slow(call, monkeypatch, tmp_path)
 
 def test_data_says_of_every_set_where_it_is_and_how_to_get_it(call, monkeypatch, tmp_path):
     monkeypatch.setenv("SATKIT_DATA", str(tmp_path))
-    for number in range(4):
+    for number in range(5):
         for name in ("cat", "dog"):
             path = tmp_path / "folder" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def test_data_says_of_every_set_where_it_is_and_how_to_get_it(call, monkeypatch,
     assert "python data_scripts/openimages.py download" in line("openimages")
     assert "incomplete. cub: looked for 'images.txt'" in line("cub")
     assert "data_scripts/imagenet.py verify --quick" in line("imagenet")
-    assert " 6 / - / 2 " in line("folder") and str(tmp_path / "folder") in line("folder")
+    assert " 8 / - / 2 " in line("folder") and str(tmp_path / "folder") in line("folder")
     prepare("folder", tmp_path / "folder", 16, workers=1)
     prepare("folder", tmp_path / "folder", 24, workers=1)
-    assert " 6 / - / 2 " in line("folder") and " 16 24 " in line("folder")
+    assert " 8 / - / 2 " in line("folder") and " 16 24 " in line("folder")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from satkit.data import Transform, load, sources
+from satkit.data import LAYOUTS, Transform, load, sources
 from satkit.data.sources import Source
 from tests import miniatures
 from tests.server import Site, serve
@@ -364,20 +364,32 @@ def test_ones_own_folder_is_verified_and_prepared(tmp_path, call):
 # --- the records ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cub", "tiny_imagenet", "butterflies", "imagenet"])
+PAPERS = {  # train, test, classes
+    "cub": (5_994, 5_794, 200),
+    "imagenet": (1_281_167, 50_000, 1000),
+    "openimages": (29_819, 5_000, 100),
+    "stanford_dogs": (12_000, 8_580, 120),
+    "fgvc_aircraft": (6_667, 3_333, 100),
+    "stanford_cars": (8_144, 8_041, 196),
+    "tiny_imagenet": (100_000, 10_000, 200),
+    "butterflies": (551, 281, 10),
+}
+
+
+@pytest.mark.parametrize("name", PAPERS)
 def test_records_say_what_the_paper_says(name):
-    papers = {
-        "cub": ({"train": 5_994, "val": 1_000, "test": 5_794}, 200),
-        "tiny_imagenet": ({"train": 100_000, "test": 10_000}, 200),
-        "butterflies": ({"train": 551, "test": 281}, 10),
-        "imagenet": ({"train": 1_281_167, "val": 10_000, "test": 50_000}, 1000),
-    }
     source = true_source(name)
-    assert (dict(source.counts), source.num_classes) == papers[name]
-    assert source.name == name and source.page.startswith("https://") and source.terms
+    assert (source.counts["train"], source.counts["test"], source.num_classes) == PAPERS[name]
+    assert source.name == name and source.page.startswith("http") and source.terms
+    assert source.shards == (name in ("imagenet", "openimages"))
     assert any(file.urls for file in source.files) != bool(source.sign_up)
     for file in source.files:
         assert len(file.md5) in (0, 32) and len(file.sha256) in (0, 64)
+        assert file.becomes and not Path(file.becomes).is_absolute()
+
+
+def test_every_set_of_photographs_has_a_script():
+    assert {*PAPERS, "folder", "birds"} == set(LAYOUTS)
 
 
 def test_real_butterflies_pass(shared):
