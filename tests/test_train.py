@@ -1,10 +1,7 @@
 import itertools
 import json
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -115,33 +112,6 @@ class TestDeterminism:
             train_function(settings)
         monkeypatch.setattr(module, "total_loss", real)
         assert same_numbers(train_function(settings), finished)
-
-    @pytest.mark.slow
-    def test_killed_and_resumed(self, finished, tmp_path):
-        """`kill -9` at different moments, until the run is through."""
-        settings = tiny_settings(tmp_path)
-        code = (
-            "import sys, json; import satkit; train = sys.modules['satkit.train'];"
-            "train.SAVE_SECONDS = -1.0;"
-            f"satkit.train(satkit.TrainSettings(**json.loads({settings.model_dump_json()!r})))"
-        )
-        state = tmp_path / "default" / finished.dir.name / "state.pt"
-        for _ in range(2):  # die shortly after a state was saved
-            process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-            wait_until_newer(state, process)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert not (state.parent / "metrics.json").exists()
-        assert same_numbers(satkit.train(settings), finished)
-
-
-def wait_until_newer(state, process) -> None:
-    before = state.stat().st_mtime_ns if state.exists() else 0
-    while process.poll() is None:
-        if state.exists() and state.stat().st_mtime_ns > before:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"the run ended with {process.returncode} before it saved a state")
 
 
 def same_numbers(a: results.Run, b: results.Run) -> bool:
