@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from satkit import doctor, notebooks, results
+from satkit import distributed, doctor, notebooks, results
 from satkit.data import load as load_dataset
 from satkit.data.sources import overview
 from satkit.evaluate import evaluate as evaluate_model
@@ -170,9 +170,10 @@ def train(
     settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
     with _interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
-    print(finished.banner())
-    _print_numbers(finished.metrics)
-    print(f"run: {finished.dir}")
+    if distributed.is_first():
+        print(finished.banner())
+        _print_numbers(finished.metrics)
+        print(f"run: {finished.dir}")
 
 
 @app.command()
@@ -182,6 +183,7 @@ def evaluate(
     out: Annotated[str, typer.Option(help="Write the numbers to this JSON file too.")] = "",
 ) -> None:
     """Evaluate a run's model on test images; -p replaces settings of the run (see train --help)."""
+    distributed.start()
     opened = results.open_run(run)
     given = _given(parameter)
     notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
@@ -203,9 +205,10 @@ def evaluate(
         batch_size=settings.eval_batch_size,
         workers=settings.workers,
     )
-    _print_numbers(numbers)
-    if out:
-        results.write_json(Path(out), numbers)
+    if distributed.is_first():
+        _print_numbers(numbers)
+        if out:
+            results.write_json(Path(out), numbers)
 
 
 @app.command("predict")

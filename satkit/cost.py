@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from satkit.train import losses_of, precision_of
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Batches whose memory :func:`estimate` measures; the rest is a straight line
 SMALL_BATCHES = (2, 6)
+#: Steps of which :func:`estimate` takes the mean time
+TIMED_STEPS = 2
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -115,83 +117,100 @@ def training_memory(settings: TrainSettings, num_classes: int) -> float:
     Raises:
         RuntimeError: The step failed.
     """
-    return _memory_of_steps(settings, num_classes, [settings.batch_size])[0]
+    return _in_own_process(_measure_memory, settings, num_classes)[0]
 
 
 def estimate(
-    settings: TrainSettings,
-    *,
-    images: int,
-    num_classes: int,
-    images_per_second: float,
-    processes: int = 1,
+    settings: TrainSettings, *, images: int, num_classes: int, processes: int = 1
 ) -> dict[str, float]:
-    """Say what a training run will cost, before it starts.
+    """Say what a training run will cost on this machine's device, before it starts.
 
-    The memory of a batch is a straight line through what two small batches need on this machine's
-    device, so it is right for a run on this device.
+    Speed and memory are measured on a few small batches of random pixels, in a process of its own,
+    so a notebook can start other processes afterwards. Memory at the batch size of the run is
+    read off a straight line. Loading and evaluation are not part of it.
 
     Args:
         settings: Of the run.
         images: Training images.
         num_classes: C.
-        images_per_second: Of all processes together.
-        processes: That train together.
+        processes: That train together, each on such a device.
 
     Returns:
-        ``steps``; ``exaflop`` (10^18 operations: two a multiply-add, backward twice forward);
-        ``hours`` of training; ``memory_gb`` of one process, for its part of a batch, with the two
-        moments of AdamW; ``disk_gb`` of the photographs as JPEG at the size before the crop.
+        ``images_per_second`` of all processes; ``steps``; ``exaflop`` (10^18 operations: two a
+        multiply-add, backward twice forward); ``hours`` of training; ``memory_gb`` of one process,
+        for its part of a batch, with the two moments of AdamW; ``disk_gb`` of the photographs as
+        JPEG at the size before the crop.
+
+    Raises:
+        RuntimeError: A step failed.
     """
-    model = build_model(settings, num_classes, pretrained=False)
-    passes = images * settings.epochs
-    batches = images // settings.batch_size or 1
-    if not settings.drop_last:
-        batches = math.ceil(images / settings.batch_size)
-    few, more = _memory_of_steps(settings, num_classes, SMALL_BATCHES)
+    few, more, speed, macs, parameters = _in_own_process(_measure, settings, num_classes)
     slope = (more - few) / (SMALL_BATCHES[1] - SMALL_BATCHES[0])  # MB an image
     own = math.ceil(settings.batch_size / processes)
-    memory = few + slope * (own - SMALL_BATCHES[0]) + 8e-6 * parameter_count(model)
+    batches = images / settings.batch_size
+    passes = images * settings.epochs
     return {
-        "steps": batches * settings.epochs,
-        "exaflop": 6 * gmacs(model, settings.image_size) * passes / 1e9,
-        "hours": passes / images_per_second / 3600,
-        "memory_gb": memory / 1e3,
+        "images_per_second": speed * processes,
+        "steps": (int(batches) if settings.drop_last else math.ceil(batches)) * settings.epochs,
+        "exaflop": 6 * macs * passes / 1e9,
+        "hours": passes / (speed * processes) / 3600,
+        "memory_gb": (few + slope * (own - SMALL_BATCHES[0]) + 8e-6 * parameters) / 1e3,
         "disk_gb": images * settings.resize_size**2 * BYTES_PER_PIXEL["jpeg"] / 1e9,
     }
 
 
-def _memory_of_steps(
-    settings: TrainSettings, num_classes: int, batches: Sequence[int]
+def _in_own_process(
+    function: Callable[[TrainSettings, int], list[float]], settings: TrainSettings, num_classes: int
 ) -> list[float]:
-    """Peak of a step at each batch size, in rising order, in MB."""
+    """What a function returns in a new process, whose memory and GPU nobody has used."""
     context = get_context("spawn")
     answer = context.SimpleQueue()
-    process = context.Process(target=_measure_steps, args=(settings, num_classes, batches, answer))
+    process = context.Process(target=_answer, args=(function, settings, num_classes, answer))
     process.start()
     process.join()
     if process.exitcode:
-        raise RuntimeError(f"the training step for {settings.method} failed, see above")
+        raise RuntimeError(f"a training step for {settings.method} failed, see above")
     return list(answer.get())
 
 
-def _measure_steps(
-    settings: TrainSettings, num_classes: int, batches: Sequence[int], answer: Any
+def _answer(
+    function: Callable[[TrainSettings, int], list[float]],
+    settings: TrainSettings,
+    num_classes: int,
+    answer: Any,
 ) -> None:
+    answer.put(function(settings, num_classes))
+
+
+def _measure_memory(settings: TrainSettings, num_classes: int) -> list[float]:
+    """Peak of a step in MB."""
+    before = _peak_bytes()
+    _Step(settings, num_classes).on_pixels(settings.batch_size)
+    return [(_peak_bytes() - before) / 1e6]
+
+
+def _measure(settings: TrainSettings, num_classes: int) -> list[float]:
+    """Peak of a step at both small batches in MB, images/s, GMACs, parameters."""
     before = _peak_bytes()
     train_step, peaks = _Step(settings, num_classes), []
-    for batch in batches:
-        images = torch.randn(batch, 3, settings.image_size, settings.image_size)
-        train_step(images, torch.arange(batch) % num_classes)
+    for batch in SMALL_BATCHES:
+        train_step.on_pixels(batch)
         peaks.append((_peak_bytes() - before) / 1e6)
-    answer.put(peaks)
+    batch = min(32 if torch.cuda.is_available() else SMALL_BATCHES[1], settings.batch_size)
+    train_step.on_pixels(batch)
+    start = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        train_step.on_pixels(batch)
+    speed = TIMED_STEPS * batch / (time.perf_counter() - start)
+    model = train_step.model.cpu()
+    return [*peaks, speed, gmacs(model, settings.image_size), parameter_count(model)]
 
 
 class _Step:
     """One step of training on this machine's device, without the optimizer."""
 
     def __init__(self, settings: TrainSettings, num_classes: int) -> None:
-        self.settings = settings
+        self.settings, self.num_classes = settings, num_classes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = HALF.get(precision_of(settings.precision))
         self.model = build_model(settings, num_classes, pretrained=False)
@@ -207,6 +226,11 @@ class _Step:
         losses["total"].backward()
         float(losses["total"].detach())  # waits for the device
         self.model.zero_grad()
+
+    def on_pixels(self, batch: int) -> None:
+        """A step on random images."""
+        side = self.settings.image_size
+        self(torch.randn(batch, 3, side, side), torch.arange(batch) % self.num_classes)
 
 
 def _peak_bytes() -> int:

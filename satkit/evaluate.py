@@ -95,7 +95,6 @@ def evaluate(
     )
 
 
-@torch.inference_mode()
 def collect(
     model: nn.Module,
     dataset: Dataset,
@@ -143,7 +142,7 @@ def collect(
         if "mask" in batch:
             masks.update(parts[-1]["maps"], batch["mask"], batch.get("ignore"))
             masked += len(batch["mask"])
-    parts, masked = _join(parts, masks, masked, len(batches))
+    parts, masks, masked = _join(parts, masks, masked, len(batches))
     seconds = time.perf_counter() - start
     return Outputs(
         maps=torch.cat([part["maps"] for part in parts]),
@@ -159,18 +158,20 @@ def collect(
 
 def _join(
     parts: list[dict[str, Any]], masks: MaskLocalization, masked: int, batches: int
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[dict[str, Any]], MaskLocalization, int]:
     """Put the batches of all processes in order, and add up what they know of masks."""
     world = distributed.world_size()
     if world == 1:
-        return parts, masked
-    gathered = distributed.gather((parts, masks.inside, masks.outside, masked))
-    masks.inside = torch.stack([inside for _, inside, _, _ in gathered]).sum(dim=0)
-    masks.outside = torch.stack([outside for _, _, outside, _ in gathered]).sum(dim=0)
+        return parts, masks, masked
+    gathered = distributed.gather((parts, masks, masked))
     joined = [gathered[index % world][0][index // world] for index in range(batches)]
-    return joined, sum(count for *_, count in gathered)
+    total = gathered[0][1]
+    for _, other, _ in gathered[1:]:
+        total.inside, total.outside = total.inside + other.inside, total.outside + other.outside
+    return joined, total, sum(count for *_, count in gathered)
 
 
+@torch.inference_mode()
 def _localize(
     model: nn.Module, batch: dict[str, Any], ten_crop: bool, device: torch.device
 ) -> dict[str, Any]:

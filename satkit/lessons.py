@@ -5,7 +5,12 @@ A lesson measures, writes what it measured with its provenance, and shows what t
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,9 @@ from satkit._cv2 import cv2
 from satkit.data.aviary import PART_NAMES, Drawing
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
-from satkit.results import provenance, read_json, write_json
+from satkit.results import Run, device_name, provenance, read_json, write_json
+from satkit.settings import TrainSettings
+from satkit.train import train
 
 
 def simulate_map(
@@ -171,6 +178,67 @@ def require_boxes(dataset: Any, sample: int = 8) -> None:
         )
 
 
+def train_processes(settings: TrainSettings, processes: int) -> Run:
+    """Train in processes of their own, as ``torchrun`` starts them, on CPUs.
+
+    Args:
+        settings: Of the run.
+        processes: How many.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RuntimeError: The processes failed; the end of what they printed is shown.
+    """
+    process = _launch(settings, processes)
+    text, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"training in {processes} processes failed:\n{text[-2000:]}")
+    return train(settings)  # opens it
+
+
+def train_and_kill(settings: TrainSettings, processes: int) -> None:
+    """The same, but all are killed (``kill -9``) once they have saved their first state.
+
+    Args:
+        settings: Of a run that takes long enough; a finished one is left alone.
+        processes: How many.
+
+    Raises:
+        RuntimeError: They failed before.
+    """
+    process = _launch(settings, processes)
+    folder = in_project(settings.runs_dir) / settings.experiment
+    while process.poll() is None and not any(folder.glob("*/state.pt")):
+        time.sleep(0.02)
+    if process.poll() is None:
+        started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for number in [*map(int, started), process.pid]:
+            os.kill(number, signal.SIGKILL)
+    text, _ = process.communicate()
+    if process.returncode > 0:
+        raise RuntimeError(f"training in {processes} processes failed:\n{text[-2000:]}")
+
+
+def _launch(settings: TrainSettings, processes: int) -> subprocess.Popen[str]:
+    """Start processes that train on CPUs."""
+    values = settings.model_dump(exclude={"profile", "options"}) | settings.options
+    given = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *launcher, "-m", "satkit", "train", "--profile", settings.profile]
+    for name, value in given.items():
+        command += ["-p", name, str(value)]
+    threads = str(max(1, torch.get_num_threads() // processes))
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "1"},
+    )  # fmt: skip
+
+
 def record(
     notebook: str,
     name: str,
@@ -193,7 +261,7 @@ def record(
     """
     path = in_project(runs_dir) / "lessons" / notebook / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"numbers": dict(numbers), "provenance": provenance("cpu", data)})
+    write_json(path, {"numbers": dict(numbers), "provenance": provenance(device_name(), data)})
     content = read_json(path)
     origin = content["provenance"]
     changed = " with uncommitted changes" if origin["dirty"] else ""

@@ -191,6 +191,19 @@ def load(experiment: str | None = None, runs_dir: str | Path = "runs") -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def device_name(device: torch.device | None = None) -> str:
+    """What results say of where they were computed.
+
+    Args:
+        device: The device; where None, the machine's GPU, or the CPU where there is none.
+
+    Returns:
+        The GPU's name, or "cpu".
+    """
+    gpu = torch.cuda.is_available() if device is None else device.type == "cuda"
+    return torch.cuda.get_device_name(device) if gpu else "cpu"
+
+
 def provenance(device: str, data: str) -> dict[str, Any]:
     """Where a result comes from.
 

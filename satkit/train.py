@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -29,7 +31,7 @@ from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
 from satkit.progress import Progress
-from satkit.results import Run, build_model, provenance, write_atomically, write_json
+from satkit.results import Run, build_model, device_name, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
 
 #: Data sets whose photographs do not fit into memory
@@ -258,7 +260,7 @@ class _Loop:
         self.seconds = 0.0
         self.best, self.best_epoch, self.threshold = -math.inf, 0, 0.0
         # taken now, since the source may change while a long run goes on
-        device = _device_name(self.accelerator.device)
+        device = device_name(self.accelerator.device)
         self.origin = distributed.from_first(lambda: provenance(device, fingerprint))
         if not self._resume() and hasattr(self.network, "fit"):
             self._fit(self.network)
@@ -522,13 +524,15 @@ class _Loop:
 
 
 def _accelerator(settings: TrainSettings) -> Accelerator:
+    # a token's gradient has other strides where its length is 1, which costs nothing
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     parallel = DistributedDataParallelKwargs(
-        broadcast_buffers=False,  # they are equal: BatchNorms are joint
         gradient_as_bucket_view=True,
         # CAM leaves Conformer's last convolutions out
         find_unused_parameters=settings.method == "cam"
         and backbones.kind(settings.backbone) == "conformer",
     )
+    AcceleratorState._reset_state()  # else a session has the precision of its first run for ever
     return Accelerator(mixed_precision=precision_of(settings.precision), kwargs_handlers=[parallel])
 
 
@@ -563,7 +567,3 @@ def precision_of(wanted: str) -> str:
     if wanted == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision is 'fp16', which needs a GPU; use 'bf16' or 'fp32' on a CPU")
     return "no" if wanted == "fp32" else wanted
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

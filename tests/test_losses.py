@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from satkit import losses
+from tests.processes import join, start
 
 # One map of four patches: mean 0.5; M(1-M) = 0, 0, 0.25, 0.25 without smoothing.
 MAP = torch.tensor([[[0.0, 1.0], [0.5, 0.5]]])
@@ -161,7 +161,7 @@ def test_batch_area_over_processes_equals_one_process(tmp_path):
     loss = losses.batch_area_loss(maps, 0.25)
     loss.backward()
     rendezvous = f"file://{tmp_path}/rendezvous"
-    mp.spawn(_area_on_one_process, (2, rendezvous, str(tmp_path)), nprocs=2)
+    join(start(_area_on_one_process, (2, rendezvous, str(tmp_path)), 2))
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     for part in parts:
         torch.testing.assert_close(part["loss"], loss.detach())

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from satkit import create_model, list_methods
+from satkit.backbones import recompute_activations
 from satkit.boxes import component_boxes, prepare_maps
-from satkit.losses import classification_loss
+from satkit.losses import classification_loss, total_loss
 from tests.recipe import FIXTURES, draw_images, draw_weights, official_names
 
 SMALL = "vit_pico_convstem8_96"
@@ -121,3 +122,28 @@ class TestCreateModel:
         torch.save({"weights": print}, tmp_path / "code.pt")
         with pytest.raises(ValueError, match="cannot be read as weights"):
             create_model("sat", SMALL, 3, image_size=96, checkpoint=tmp_path / "code.pt")
+
+
+@pytest.mark.parametrize("method", ["sat", "cam", "lctr", "ornet", "spol"])
+def test_activation_checkpointing_changes_no_number(method):
+    """With stochastic depth too, whose random numbers are drawn again."""
+    images, labels = torch.rand(3, 3, 48, 48), torch.tensor([0, 1, 2])
+    found = []
+    for recomputed in (False, True):
+        torch.manual_seed(0)
+        model = create_model(method, "vit_pico_convstem8_96", 3, image_size=48, drop_path=0.5)
+        calls = []
+        model.backbone.blocks[1].mlp.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        if recomputed:
+            recompute_activations(model)
+        output = model.train()(images, labels)
+        loss = total_loss(output.logits, output.maps, labels, target_area=0.3, own=output.losses)
+        loss["total"].backward()
+        assert len(calls) == 1 + recomputed
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found.append((loss["total"].detach(), gradients, list(model.state_dict())))
+    (loss, gradients, names), (again, others, same) = found
+    assert names == same and set(gradients) == set(others)
+    torch.testing.assert_close(again, loss, rtol=0, atol=1e-6)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=0, atol=1e-6, msg=name)

@@ -1,10 +1,7 @@
 import itertools
 import json
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -116,33 +113,6 @@ class TestDeterminism:
         monkeypatch.setattr(module, "total_loss", real)
         assert same_numbers(train_function(settings), finished)
 
-    @pytest.mark.slow
-    def test_killed_and_resumed(self, finished, tmp_path):
-        """`kill -9` at different moments, until the run is through."""
-        settings = tiny_settings(tmp_path)
-        code = (
-            "import sys, json; import satkit; train = sys.modules['satkit.train'];"
-            "train.SAVE_SECONDS = -1.0;"
-            f"satkit.train(satkit.TrainSettings(**json.loads({settings.model_dump_json()!r})))"
-        )
-        state = tmp_path / "default" / finished.dir.name / "state.pt"
-        for _ in range(2):  # die shortly after a state was saved
-            process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-            wait_until_newer(state, process)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert not (state.parent / "metrics.json").exists()
-        assert same_numbers(satkit.train(settings), finished)
-
-
-def wait_until_newer(state, process) -> None:
-    before = state.stat().st_mtime_ns if state.exists() else 0
-    while process.poll() is None:
-        if state.exists() and state.stat().st_mtime_ns > before:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"the run ended with {process.returncode} before it saved a state")
-
 
 def same_numbers(a: results.Run, b: results.Run) -> bool:
     pd.testing.assert_frame_equal(a.steps, b.steps)
@@ -175,6 +145,104 @@ class TestOptions:
         moved = (large.head.weight - start.head.weight).abs()
         assert moved.median() > 5e-5  # AdamW's first step is about lr = 1e-4 for each weight
         torch.testing.assert_close(halves.head.weight, large.head.weight, atol=2e-6, rtol=0)
+
+    def test_accumulation_weighs_images_alike_at_the_end_of_an_epoch(self, tmp_path):
+        """Batches of 3, 3 and 1 image make the step of one batch of 7."""
+        common = {
+            "area_term": "none", "drop_path": 0.0, "epochs": 1, "train_images": 7,
+            "backbone": "deit_tiny_patch16_224", "image_size": 32, "resize_size": 36,
+        }  # fmt: skip
+        large = satkit.train(tiny_settings(tmp_path, batch_size=7, **common)).model()
+        parts = satkit.train(tiny_settings(tmp_path, batch_size=3, accumulation=3, **common))
+        assert len(parts.steps) == 3
+        torch.testing.assert_close(parts.model().head.weight, large.head.weight, atol=2e-6, rtol=0)
+
+    def test_state_is_saved_between_steps_of_the_optimizer(self, tmp_path, monkeypatch):
+        """Within a group of accumulated batches there are gradients that it does not hold."""
+        monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
+        saved = []
+        monkeypatch.setattr(module._Loop, "_save_state", lambda loop: saved.append(loop.step))
+        satkit.train(tiny_settings(tmp_path, batch_size=2, accumulation=4, epochs=1))
+        assert saved == [4, 6, 0]
+
+    def test_drop_last(self, tmp_path):
+        run = satkit.train(tiny_settings(tmp_path, batch_size=5, drop_last=True))
+        assert len(run.steps) == 4
+        with pytest.raises(ValueError, match="drop_last leaves no batch: batch_size is 13"):
+            satkit.train(tiny_settings(tmp_path, batch_size=13, drop_last=True))
+
+    def test_every_epoch_crops_anew(self, tmp_path, monkeypatch):
+        seen, real = [], module._Loop._optimize
+
+        def look(loop, batch, share):
+            seen.append({int(i): x for i, x in zip(batch["index"], batch["image"], strict=True)})
+            return real(loop, batch, share)
+
+        monkeypatch.setattr(module._Loop, "_optimize", look)
+        satkit.train(tiny_settings(tmp_path, batch_size=12))
+        first, second = seen
+        assert set(first) == set(second)
+        assert sum(torch.equal(first[index], second[index]) for index in first) < 3
+
+    @pytest.mark.slow
+    def test_compiled_model_gives_the_same_numbers(self, finished, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "COMPILE_BACKEND", "eager")
+        run = satkit.train(tiny_settings(tmp_path, compile=True))
+        assert run.dir.name == finished.dir.name
+        pd.testing.assert_frame_equal(run.steps, finished.steps, rtol=0, atol=1e-5)
+        names = [set(satkit.checkpoints.read_weights(r.dir / "model.safetensors"))
+                 for r in (run, finished)]  # fmt: skip
+        assert names[0] == names[1]
+
+    def test_scaled_gradients_that_overflow_skip_a_step(self, tmp_path, monkeypatch):
+        """What fp16 does on a GPU; the scale is part of the saved state."""
+        scales, real = [], module._accelerator
+
+        def scaled(settings):
+            accelerator = real(settings)
+            accelerator.scaler = torch.amp.GradScaler(
+                "cpu", init_scale=2.0**127, backoff_factor=2.0**-12
+            )
+            return accelerator
+
+        def large(*args, **kwargs):
+            losses = real_loss(*args, **kwargs)
+            return {**losses, "total": 1000 * losses["total"]}
+
+        def look(loop, batch, share):
+            scales.append(loop.accelerator.scaler.get_scale())
+            if stop_at == len(scales):
+                raise KeyboardInterrupt
+            return optimize(loop, batch, share)
+
+        stop_at, optimize, real_loss = 0, module._Loop._optimize, module.total_loss
+        monkeypatch.setattr(module, "total_loss", large)
+        monkeypatch.setattr(module, "_accelerator", scaled)
+        monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
+        monkeypatch.setattr(module._Loop, "_optimize", look)
+        whole = satkit.train(tiny_settings(tmp_path / "whole"))
+        assert scales[0] == 2.0**127 and len(set(scales)) > 1 and scales[-1] == scales[-2]
+        expected, stop_at = scales.copy(), len(scales) + 4
+        with pytest.raises(KeyboardInterrupt):
+            satkit.train(tiny_settings(tmp_path / "broken"))
+        del scales[-1]
+        stop_at = 0
+        assert same_numbers(satkit.train(tiny_settings(tmp_path / "broken")), whole)
+        assert scales == [*expected, *expected]
+
+    def test_fp16_needs_a_gpu(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(ValueError, match="precision is 'fp16', which needs a GPU"):
+            satkit.train(tiny_settings(tmp_path, precision="fp16"))
+
+    def test_bf16_is_close_to_fp32(self, tmp_path):
+        """In one session, one after the other."""
+        small = {"train_images": 4, "eval_images": 4, "epochs": 1, "image_size": 48}
+        runs = [
+            satkit.train(tiny_settings(tmp_path, precision=p, **small)) for p in ("fp32", "bf16")
+        ]
+        exact, rounded = (run.steps["total"][0] for run in runs)
+        assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
 
     def test_frozen_parts_stay(self, tmp_path):
         settings = tiny_settings(tmp_path, freeze="d", epochs=1)
@@ -234,6 +302,39 @@ class TestFolder:
         assert hits == pytest.approx(round(hits))
 
 
+class Shards(torch.utils.data.Dataset):
+    """Ten items that are read fastest two by two."""
+
+    classes: ClassVar = ["one"]
+    num_classes = 1
+
+    def __len__(self):
+        return 10
+
+    def epoch_order(self, rng):
+        return [
+            index for shard in rng.permutation(5) for index in (2 * int(shard), 2 * int(shard) + 1)
+        ]
+
+
+class TestEpochOrder:
+    def order(self, dataset):
+        return module.epoch_order(dataset, np.random.default_rng(0))
+
+    def test_plain_sets_are_permuted(self):
+        assert self.order(list("abcde")) == np.random.default_rng(0).permutation(5).tolist()
+
+    def test_a_set_may_have_an_order_of_its_own(self):
+        assert self.order(Shards()) == Shards().epoch_order(np.random.default_rng(0))
+
+    def test_selections_keep_it(self):
+        some = satkit.data.Selection(Shards(), [9, 0, 3, 2, 4])
+        fewer = satkit.data.Selection(some, [4, 0, 2, 3])  # of the shards 4, 9, 3 and 2
+        order = [[4, 9, 3, 2][place] for place in self.order(fewer)]
+        assert order == [index for index in self.order(Shards()) if index in (4, 9, 3, 2)]
+        assert sorted(self.order(fewer)) == [0, 1, 2, 3]
+
+
 class TestFailures:
     def test_nan_stops_and_keeps_the_last_good_state(self, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
@@ -291,6 +392,7 @@ class TestSettings:
         imagenet = TrainSettings.for_profile("paper", dataset="imagenet")
         assert (imagenet.epochs, imagenet.batch_size) == (5, 512)
         assert (imagenet.lr, imagenet.target_area) == (1.5e-5, 0.35)
+        assert imagenet.drop_last and not cub.drop_last
         assert cub.ten_crop and cub.weight_decay == 0.05 and cub.schedule == "constant"
 
     def test_methods_without_foreground_maps_have_no_map_losses(self):
@@ -304,3 +406,14 @@ class TestSettings:
         assert base.id("data") == base.model_copy(update={"runs_dir": "elsewhere"}).id("data")
         assert base.id("data") != base.model_copy(update={"seed": 1}).id("data")
         assert base.id("data") != base.id("other data")
+        same = {"compile": True, "activation_checkpointing": True, "workers": 3}
+        assert base.id("data") == base.model_copy(update=same).id("data")
+
+    def test_checkpointing_is_not_for_every_method(self, tmp_path):
+        with pytest.raises(ValueError, match="activation_checkpointing does not work with method"):
+            TrainSettings.for_profile("lab", method="bas", activation_checkpointing=True)
+        settings = tiny_settings(
+            tmp_path, method="cam", backbone="resnet18", activation_checkpointing=True
+        )
+        with pytest.raises(ValueError, match="transformer blocks, but the backbone has none"):
+            satkit.train(settings)

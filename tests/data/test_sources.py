@@ -382,6 +382,7 @@ def test_records_say_what_the_paper_says(name):
     assert (source.counts["train"], source.counts["test"], source.num_classes) == PAPERS[name]
     assert source.name == name and source.page.startswith("http") and source.terms
     assert source.shards == (name in ("imagenet", "openimages"))
+    assert any(file.urls for file in source.files) != bool(source.sign_up)
     for file in source.files:
         assert len(file.md5) in (0, 32) and len(file.sha256) in (0, 64)
         assert file.becomes and not Path(file.becomes).is_absolute()

@@ -1,0 +1,131 @@
+"""Runs that are killed at any moment come to the numbers of one that was let alone."""
+
+import json
+import random
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+import satkit
+from satkit import results
+from satkit.settings import TrainSettings
+from tests.processes import CONTEXT
+
+train_module, evaluate_module = sys.modules["satkit.train"], sys.modules["satkit.evaluate"]
+KILLS = 20
+
+
+def settings_in(folder) -> TrainSettings:
+    return TrainSettings.for_profile(
+        "smoke", pretrained=False, runs_dir=str(folder), train_images=8, batch_size=2, epochs=2,
+        evaluate_from=1, eval_images=6, eval_batch_size=2, image_size=48, resize_size=55,
+        drop_path=0.3, seed=5,
+    )  # fmt: skip
+
+
+def train_watched(settings, trained, evaluated) -> None:
+    """Train, count batches where others can see it, and save the state at every step."""
+    torch.set_num_threads(1)
+    train_module.SAVE_SECONDS = -1.0
+
+    def counted(function, count):
+        def call(*args, **kwargs):
+            count.value += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    train_module.total_loss = counted(train_module.total_loss, trained)
+    evaluate_module._localize = counted(evaluate_module._localize, evaluated)
+    satkit.train(settings)
+
+
+def start(settings):
+    counts = CONTEXT.Value("i", 0), CONTEXT.Value("i", 0)
+    child = CONTEXT.Process(target=train_watched, args=(settings, *counts))
+    child.start()
+    return child, counts
+
+
+def kill_at(batch: int, delay: float, settings) -> str:
+    """Kill a run so many seconds after it began a batch; say what it was doing, or ``"done"``."""
+    child, (trained, evaluated) = start(settings)
+    while child.is_alive() and trained.value + evaluated.value < batch:
+        time.sleep(0.001)
+    time.sleep(delay)
+    child.kill()
+    child.join()
+    if child.exitcode == 0:
+        return "done"
+    assert child.exitcode == -9
+    return "evaluating" if evaluated.value else "training"
+
+
+def check_nothing_is_half_made(folder) -> None:
+    for path in folder.glob("default/*/*"):
+        if path.name == "state.pt":
+            torch.load(path, weights_only=True)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".csv":
+            pd.read_csv(path)
+        elif path.suffix == ".safetensors":
+            satkit.checkpoints.read_weights(path)
+
+
+def contents(folder) -> dict[str, object]:
+    """Everything in the folder of a run that does not depend on time."""
+    (path,) = folder.glob("default/*")
+    run = results.open_run(path)
+    assert run.predictions["path"].is_unique and len(run.predictions) == 6
+    assert not run.steps[["epoch", "step"]].duplicated().any() and len(run.steps) == 8
+    timed = {"images_per_second", "train_seconds", "train_images_per_second"}
+    files = {file.name: file.read_bytes() for file in path.iterdir()}
+    kept = ("steps.csv", "predictions.csv", "model.safetensors")
+    return {
+        "names": set(files),
+        "metrics": {k: v for k, v in run.metrics.items() if k not in timed},
+        "log": run.log.drop(columns=[c for c in run.log if c.endswith("per_second")]).to_csv(),
+        **{name: files[name] for name in kept},
+    }
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(tmp_path):
+    child, _ = start(settings_in(tmp_path / "whole"))
+    child.join()
+    whole = contents(tmp_path / "whole")
+    assert whole["names"] == {
+        "settings.json", "provenance.json", "log.csv", "steps.csv", "metrics.json",
+        "predictions.csv", "model.safetensors",
+    }  # fmt: skip
+    dice, run, seen = random.Random(0), 0, {"training": 0, "evaluating": 0, "done": 0}
+    while seen["training"] + seen["evaluating"] < KILLS:
+        folder = tmp_path / str(run)
+        doing = kill_at(dice.randint(1, 8), 0.05 * dice.random(), settings_in(folder))
+        seen[doing] += 1
+        check_nothing_is_half_made(folder)
+        run += doing == "done"
+    child, _ = start(settings_in(tmp_path / str(run)))
+    child.join()
+    assert min(seen["training"], seen["evaluating"]) > 0, seen
+    for number in range(run + 1):
+        assert contents(tmp_path / str(number)) == whole
+
+
+def test_a_state_cut_short_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "SAVE_SECONDS", -1.0)
+
+    def is_killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module._Loop, "_finish", is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        satkit.train(settings_in(tmp_path))
+    (state,) = tmp_path.glob("default/*/state.pt")
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"state\.pt cannot be read .*\. Delete this file"):
+        satkit.train(settings_in(tmp_path))
