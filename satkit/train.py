@@ -163,29 +163,6 @@ def limit(dataset: Any, count: int) -> Any:
     return data.Selection(dataset, sorted({int(index) for index in spread}))
 
 
-def epoch_order(dataset: Any, rng: np.random.Generator) -> list[int]:
-    """Order in which an epoch goes through a data set.
-
-    Args:
-        dataset: Where it has an ``epoch_order(rng)`` of its own, since it reads neighbours faster,
-            that is used; a selection keeps the order of the set it was taken from.
-        rng: Random numbers of this epoch.
-
-    Returns:
-        Every index once.
-    """
-    whole = dataset
-    while isinstance(whole, data.Selection):
-        whole = whole.dataset
-    if not hasattr(whole, "epoch_order"):
-        return rng.permutation(len(dataset)).tolist()
-    if whole is dataset:
-        order: list[int] = whole.epoch_order(rng)
-        return order
-    place = {index: position for position, index in enumerate(dataset.indices)}
-    return [place[index] for index in epoch_order(dataset.dataset, rng) if index in place]
-
-
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """AdamW's groups as in the official code: no decay for vectors and biases.
 
@@ -364,7 +341,7 @@ class _Loop:
         """Batches of this epoch that are still to do; they depend on seed and epoch alone."""
         size = self.settings.batch_size
         rng = np.random.default_rng([self.settings.seed, self.epoch])
-        indices = epoch_order(self.sets["train"], rng)
+        indices = self.sets["train"].epoch_order(rng)
         for step in range(self.step, self.batches):
             yield indices[step * size : (step + 1) * size]
 

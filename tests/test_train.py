@@ -302,39 +302,6 @@ class TestFolder:
         assert hits == pytest.approx(round(hits))
 
 
-class Shards(torch.utils.data.Dataset):
-    """Ten items that are read fastest two by two."""
-
-    classes: ClassVar = ["one"]
-    num_classes = 1
-
-    def __len__(self):
-        return 10
-
-    def epoch_order(self, rng):
-        return [
-            index for shard in rng.permutation(5) for index in (2 * int(shard), 2 * int(shard) + 1)
-        ]
-
-
-class TestEpochOrder:
-    def order(self, dataset):
-        return module.epoch_order(dataset, np.random.default_rng(0))
-
-    def test_plain_sets_are_permuted(self):
-        assert self.order(list("abcde")) == np.random.default_rng(0).permutation(5).tolist()
-
-    def test_a_set_may_have_an_order_of_its_own(self):
-        assert self.order(Shards()) == Shards().epoch_order(np.random.default_rng(0))
-
-    def test_selections_keep_it(self):
-        some = satkit.data.Selection(Shards(), [9, 0, 3, 2, 4])
-        fewer = satkit.data.Selection(some, [4, 0, 2, 3])  # of the shards 4, 9, 3 and 2
-        order = [[4, 9, 3, 2][place] for place in self.order(fewer)]
-        assert order == [index for index in self.order(Shards()) if index in (4, 9, 3, 2)]
-        assert sorted(self.order(fewer)) == [0, 1, 2, 3]
-
-
 class TestFailures:
     def test_nan_stops_and_keeps_the_last_good_state(self, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)

@@ -24,6 +24,7 @@ from satkit.choices import check_choice
 from satkit.data.aviary_birds import BEAKS, BUILDS, COLORS, PATTERNS, STRIPES, TAILS, Traits
 from satkit.data.aviary_drawing import STREAMS, compose, stream
 from satkit.data.aviary_scenes import Image, Rng
+from satkit.data.splits import shuffle
 
 PART_NAMES = ("background", "head", "wing", "body", "tail")
 DIFFICULTIES = ("occlusion", "context", "reflection", "partial", "multiple", "label_error")
@@ -348,6 +349,10 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the randomness of the transform depends."""
         self.epoch = epoch
+
+    def epoch_order(self, rng: np.random.Generator) -> list[int]:
+        """Shuffle the indices for one epoch, see `satkit.data.splits.shuffle`."""
+        return shuffle(len(self), None, rng)
 
     @property
     def labels(self) -> list[int]:
