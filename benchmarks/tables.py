@@ -207,16 +207,21 @@ def markdown(dataset: str, shown: dict[str, str], count: int | None) -> str:
     columns = {k: v for k, v in shown.items() if k in table}
     if not columns:
         return ""
-    lines = ["| method | seeds | " + " | ".join(columns.values()) + " |"]
-    lines.append("|---" * (len(columns) + 2) + "|")
+    lines = ["| method | seeds | " + " | ".join(columns.values()) + " | measured |"]
+    lines.append("|---" * (len(columns) + 3) + "|")
     for name, group in table.groupby("row", sort=False):
         cells = [spread(group[column]) for column in columns]
         if any(cells):
-            lines.append(f"| {name} | {len(group)} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | {len(group)} | " + " | ".join([*cells, days(group)]) + " |")
     trivial = [spread(table[FULL_IMAGE[c]][:1]) if c in FULL_IMAGE else "" for c in columns]
     if any(trivial):
-        lines.append("| full-image box | | " + " | ".join(trivial) + " |")
+        lines.append("| full-image box | | " + " | ".join(trivial) + " | |")
     return "\n".join([f"**{TITLES.get(dataset, dataset)}**", "", *lines, "", origin(table)])
+
+
+def days(table: pd.DataFrame) -> str:
+    """When its runs were finished."""
+    return ", ".join(sorted({date[:10] for date in table["date"]}))
 
 
 def spread(values: pd.Series) -> str:
@@ -233,7 +238,7 @@ def origin(table: pd.DataFrame) -> str:
         return ", ".join(sorted({str(value)[:10] for value in table[column]}))
 
     return (
-        f"Measured: {every('date')}, {every('device')}, commits {every('commit')}, data "
+        f"Measured: {days(table)}, {every('device')}, commits {every('commit')}, data "
         f"{every('data')}; threshold chosen on: {every('selection')}; percent."
     )
 
