@@ -44,7 +44,7 @@ test: setup  ## lint, types, unit tests, and every notebook at the smoke profile
 	@echo "test: mypy"
 	@$(PY) -m mypy
 	@echo "test: pytest"
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench: setup  ## measure the speed of the fast parts against plain ones
 	@$(PY) benchmarks/boxes.py
