@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from satkit import doctor, notebooks, results
+from satkit import distributed, doctor, notebooks, results
 from satkit.data import NAMES, default_root
 from satkit.data import load as load_dataset
 from satkit.evaluate import evaluate as evaluate_model
@@ -165,11 +165,15 @@ def train(
     profile: Annotated[str, typer.Option(help="smoke, lab or paper.")] = "lab",
     parameter: Parameters = None,
     force: Annotated[bool, typer.Option("--force", help="Do a finished run again.")] = False,
+    out: Annotated[str, typer.Option(help="Write numbers and provenance to this JSON file.")] = "",
 ) -> None:
     """Train and evaluate one localizer; a finished run of the same settings is only shown."""
     settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
+    _check_out(out)
     with _interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
+    if out and distributed.is_first():
+        results.write_json(Path(out), finished.summary())
     print(finished.banner())
     _print_numbers(finished.metrics)
     print(f"run: {finished.dir}")
@@ -184,6 +188,7 @@ def evaluate(
     """Evaluate a run's model on test images; -p replaces settings of the run (see train --help)."""
     opened = results.open_run(run)
     given = _given(parameter)
+    _check_out(out)
     notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
     settings = TrainSettings(**{**opened.settings.model_dump(), **given})
     model, test = opened.model(), load_datasets(settings)["test"]
@@ -245,6 +250,11 @@ def data_command(
             f"{len(item['boxes'])} boxes, {'a' if 'mask' in item else 'no'} mask, "
             f"size {tuple(item['size'])}"
         )
+
+
+def _check_out(out: str) -> None:
+    if out and not Path(out).absolute().parent.is_dir():
+        raise ValueError(f"--out is {out!r}, but there is no folder {str(Path(out).parent)!r}")
 
 
 def _print_numbers(numbers: dict[str, Any]) -> None:

@@ -1,0 +1,139 @@
+"""From the result files of a sweep to its tables, its report, and what went wrong.
+
+Nothing here imports satkit, since every job of a cluster reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+SHOWN = {
+    "top1_cls": "Top-1 Cls",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "gt_known": "GT-known Loc",
+    "max_box_acc_v2": "mean of δ",
+    "pxap": "PxAP",
+    "piou": "pIoU",
+    "wsoleval_max_box_acc_v2": "MaxBoxAccV2 (wsoleval)",
+}
+PROVENANCE = ("commit", "dirty", "code", "date", "device", "torch", "data")
+#: What the last line of a failed run's log starts with
+FAILED = "exit code "
+
+
+def files(row: dict[str, Any], results: Path) -> dict[str, Path]:
+    """Name the result files that a row stands on.
+
+    Args:
+        row: As ``plan.Row`` has it.
+        results: Folder of the sweep's results.
+
+    Returns:
+        The run's file as ``""``, and an evaluation's by its protocol.
+    """
+    found = {"": results / "runs" / f"{row['run']}.json"}
+    for protocol in row["protocols"]:
+        found[protocol] = results / "evaluations" / f"{row['run']}.{protocol}.json"
+    return found
+
+
+def gather(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
+    """Make one table of a plan's result files.
+
+    Args:
+        rows: Of the plan, as ``plan.Row`` has them.
+        results: Folder of the sweep's results.
+
+    Returns:
+        One line a row: plan, table, row, data set, seed, metrics (those of another protocol with
+        its name before them), and where the numbers come from.
+    """
+    lines = []
+    for row in rows:
+        found = {name: json.loads(path.read_text()) for name, path in files(row, results).items()}
+        run = found.pop("")
+        metrics = dict(run["metrics"])
+        for protocol, numbers in found.items():
+            metrics |= {f"{protocol}_{name}": value for name, value in numbers.items()}
+        head = {name: value for name, value in row.items() if name not in ("run", "protocols")}
+        origin = {name: run["provenance"][name] for name in PROVENANCE}
+        lines.append({**head, **metrics, **origin, "run": run["run"]})
+    return pd.DataFrame(lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def report(scale: str, tables: dict[str, pd.DataFrame]) -> str:
+    """Summarize a sweep as Markdown: mean ± standard deviation over seeds.
+
+    Args:
+        scale: Its name.
+        tables: By plan, from :func:`gather`.
+
+    Returns:
+        A page.
+    """
+    lines = [f"# Sweep {scale}", "", "Percent; mean ± standard deviation over seeds."]
+    for plan, rows in tables.items():
+        lines += ["", f"## {plan}"]
+        for table, group in rows.groupby("table", sort=False):
+            lines += ["", f"### {table}", "", *_markdown(group)]
+        origin = {name: _every(rows, name) for name in ("date", "device", "commit", "data")}
+        dirty = " (some with uncommitted changes)" if rows["dirty"].any() else ""
+        lines += [
+            "",
+            f"Measured: {origin['date']}, {origin['device']}, commits {origin['commit']}{dirty}, "
+            f"data {origin['data']}; threshold chosen on: {_every(rows, 'selection')}.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(group: pd.DataFrame) -> list[str]:
+    shown = {k: v for k, v in SHOWN.items() if k in group and group[k].notna().any()}
+    lines = ["| row | data set | seeds | " + " | ".join(shown.values()) + " |"]
+    lines.append("|---" * (len(shown) + 3) + "|")
+    for (row, dataset), seeds in group.groupby(["row", "dataset"], sort=False):
+        cells = [_spread(seeds[name]) for name in shown]
+        lines.append(f"| {row} | {dataset} | {len(seeds)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _spread(values: pd.Series) -> str:
+    values = values.dropna()
+    deviation = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{deviation}" if len(values) else ""
+
+
+def _every(rows: pd.DataFrame, name: str) -> str:
+    return ", ".join(sorted({str(value)[:10] for value in rows[name]}))
+
+
+def failures(results: Path) -> pd.DataFrame:
+    """List what failed and was not finished later.
+
+    Args:
+        results: Folder of the sweep's results.
+
+    Returns:
+        A line each: the job's name, how often it was tried, the last thing it said, and its log.
+    """
+    lines = []
+    for log in sorted((results / "logs").glob("*/*.log")):
+        said = log.read_text(errors="replace").splitlines()
+        if not said or not said[-1].startswith(FAILED):
+            continue
+        words = [line for line in said if not line.startswith(FAILED) and line.strip()]
+        attempts = sum(line.startswith(FAILED) for line in said)
+        lines.append({"job": log.stem, "attempts": attempts, "said": words[-1], "log": str(log)})
+    return pd.DataFrame(lines, columns=["job", "attempts", "said", "log"])
