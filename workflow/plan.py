@@ -11,6 +11,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -21,6 +22,7 @@ from satkit.data import NAMES
 from satkit.settings import TrainSettings
 from satkit.train import first_stage
 
+ROOT = Path(__file__).parents[1]
 ALONE = {"area_term": "none", "pixel_term": "none"}
 SHOTS = {"1": 1, "3": 3, "5": 5, "10": 10, "all": 0}
 BACKBONES = {
@@ -133,7 +135,9 @@ class Throughput(_Strict):
     """How fast runs are: a number somebody stated, or the median of a measured table."""
 
     images_per_second: float | None = Field(None, gt=0, description="of training, a GPU or a job")
-    measured: str = Field("", description="CSV with a column train_images_per_second")
+    measured: str = Field(
+        "", description="CSV with a column train_images_per_second, from the project's root"
+    )
     origin: str = Field(description="what the number is: ASSUMED …, or measured on …")
     relative_cost: dict[str, float] = Field({}, description="of other backbones, an image")
     seconds_to_start: float = Field(10, ge=0, description="of a run, until it trains")
@@ -142,7 +146,7 @@ class Throughput(_Strict):
     def speed(self) -> float:
         """Images a second of training."""
         if self.measured:
-            return float(pd.read_csv(self.measured)["train_images_per_second"].median())
+            return float(pd.read_csv(ROOT / self.measured)["train_images_per_second"].median())
         if self.images_per_second is None:
             raise ValueError("throughput: give images_per_second, or a file as measured")
         return self.images_per_second
@@ -151,7 +155,7 @@ class Throughput(_Strict):
 class Sweep(_Strict):
     """A configuration file of the workflow."""
 
-    scale: str
+    scale: str = Field(description="its name, or the file that it was read from")
     profile: str = Field(description="of satkit's settings: smoke, lab or paper")
     results: str = Field(description="folder of result files and tables")
     settings: dict[str, Any] = Field({}, description="of every run")

@@ -22,8 +22,8 @@ SHOWN = {
     "wsoleval_max_box_acc_v2": "MaxBoxAccV2 (wsoleval)",
 }
 PROVENANCE = ("commit", "dirty", "code", "date", "device", "torch", "data")
-#: What the last line of a failed run's log starts with
-FAILED = "exit code "
+#: What the Snakefile's shell writes into a log before an attempt, and after a failed one
+ATTEMPT, EXIT_CODE = "attempt ", "exit code "
 
 
 def files(row: dict[str, Any], results: Path) -> dict[str, Path]:
@@ -120,7 +120,7 @@ def _every(rows: pd.DataFrame, name: str) -> str:
 
 
 def failures(results: Path) -> pd.DataFrame:
-    """List what failed and was not finished later.
+    """List the jobs that were begun and have no result.
 
     Args:
         results: Folder of the sweep's results.
@@ -129,11 +129,15 @@ def failures(results: Path) -> pd.DataFrame:
         A line each: the job's name, how often it was tried, the last thing it said, and its log.
     """
     lines = []
-    for log in sorted((results / "logs").glob("*/*.log")):
-        said = log.read_text(errors="replace").splitlines()
-        if not said or not said[-1].startswith(FAILED):
-            continue
-        words = [line for line in said if not line.startswith(FAILED) and line.strip()]
-        attempts = sum(line.startswith(FAILED) for line in said)
-        lines.append({"job": log.stem, "attempts": attempts, "said": words[-1], "log": str(log)})
+    for kind, folder in {"train": "runs", "evaluate": "evaluations"}.items():
+        for log in sorted((results / "logs" / kind).glob("*.log")):
+            if (results / folder / f"{log.stem}.json").is_file():
+                continue
+            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            attempts = sum(line.startswith(ATTEMPT) for line in said)
+            if said[-1].startswith(EXIT_CODE):
+                said.pop()
+            else:
+                said.append("cut off, by the cluster or with the machine")
+            lines.append({"job": log.stem, "attempts": attempts, "said": said[-1], "log": str(log)})
     return pd.DataFrame(lines, columns=["job", "attempts", "said", "log"])

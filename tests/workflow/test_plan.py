@@ -21,7 +21,7 @@ SCALES = ("smoke", "lab", "paper")
 
 def configuration(scale, **changes) -> plan.Sweep:
     content = yaml.safe_load((CONFIGS / f"{scale}.yaml").read_text())
-    return plan.Sweep.model_validate({**content, **changes})
+    return plan.Sweep.model_validate({"scale": scale, **content, **changes})
 
 
 @cache
@@ -197,16 +197,19 @@ def test_tables_of_results(tmp_path):
     assert "Measured: 2026-01-02, cpu, commits abc, data d; threshold chosen on: test." in page
 
 
-def test_failures_are_those_whose_last_attempt_failed(tmp_path):
-    folder = tmp_path / "logs" / "train"
-    folder.mkdir(parents=True)
-    attempt = "now attempt on vm\nfailed: no space left\nexit code 1\n"
-    (folder / "broken.log").write_text(3 * attempt)
-    (folder / "mended.log").write_text(attempt + "now attempt on vm\nrun: runs/x\n")
-    (folder / "cut_off.log").write_text("now attempt on vm\ntrain 3/10\n")
+def test_failures_are_the_jobs_that_began_and_have_no_result(tmp_path):
+    for kind in ("train", "evaluate"):
+        (tmp_path / "logs" / kind).mkdir(parents=True)
+    attempt = "attempt 1 on vm, now\nfailed: no space left\nexit code 1\n"
+    broken = tmp_path / "logs" / "train" / "broken.log"
+    broken.write_text(3 * attempt)
+    (broken.parent / "mended.log").write_text(attempt + "attempt 2 on vm, now\nrun: runs/x\n")
+    result(tmp_path, "mended", 90.0)
+    (tmp_path / "logs" / "evaluate" / "mended.wsoleval.log").write_text("attempt 1 on vm, now\n")
     found = tables.failures(tmp_path)
-    assert found[["job", "attempts", "said"]].values.tolist() == [
-        ["broken", 3, "failed: no space left"]
+    assert found.drop(columns="log").values.tolist() == [
+        ["broken", 3, "failed: no space left"],
+        ["mended.wsoleval", 1, "cut off, by the cluster or with the machine"],
     ]
-    assert found["log"].tolist() == [str(folder / "broken.log")]
+    assert found["log"].tolist()[0] == str(broken)
     assert tables.failures(tmp_path / "nowhere").empty
