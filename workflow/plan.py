@@ -158,6 +158,7 @@ class Sweep(_Strict):
     scale: str = Field(description="its name, or the file that it was read from")
     profile: str = Field(description="of satkit's settings: smoke, lab or paper")
     results: str = Field(description="folder of result files and tables")
+    logs: str = Field("", description="folder of the runs' logs; in results if not given")
     settings: dict[str, Any] = Field({}, description="of every run")
     datasets: dict[str, DataSet]
     plans: dict[str, list[Block]] = Field(description="each gives one CSV")

@@ -6,6 +6,7 @@ Nothing here imports satkit, since every job of a cluster reads it.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SHOWN = {
     "wsoleval_max_box_acc_v2": "MaxBoxAccV2 (wsoleval)",
 }
 PROVENANCE = ("commit", "dirty", "code", "date", "device", "torch", "data")
-#: What the Snakefile's shell writes into a log before an attempt, and after a failed one
+#: What the Snakefile's shell writes into a log before and after an attempt
 ATTEMPT, EXIT_CODE = "attempt ", "exit code "
 
 
@@ -42,20 +43,22 @@ def files(row: dict[str, Any], results: Path) -> dict[str, Path]:
     return found
 
 
-def gather(rows: list[dict[str, Any]], results: Path) -> pd.DataFrame:
+def gather(rows: list[dict[str, Any]], paths: Iterable[str]) -> pd.DataFrame:
     """Make one table of a plan's result files.
 
     Args:
         rows: Of the plan, as ``plan.Row`` has them.
-        results: Folder of the sweep's results.
+        paths: The result files, wherever Snakemake put them.
 
     Returns:
         One line a row: plan, table, row, data set, seed, metrics (those of another protocol with
         its name before them), and where the numbers come from.
     """
+    by_name = {Path(path).name: Path(path) for path in paths}
     lines = []
     for row in rows:
-        found = {name: json.loads(path.read_text()) for name, path in files(row, results).items()}
+        names = {kind: path.name for kind, path in files(row, Path()).items()}
+        found = {kind: json.loads(by_name[name].read_text()) for kind, name in names.items()}
         run = found.pop("")
         metrics = dict(run["metrics"])
         for protocol, numbers in found.items():
@@ -119,25 +122,25 @@ def _every(rows: pd.DataFrame, name: str) -> str:
     return ", ".join(sorted({str(value)[:10] for value in rows[name]}))
 
 
-def failures(results: Path) -> pd.DataFrame:
-    """List the jobs that were begun and have no result.
+def failures(logs: Path, runs: Collection[str]) -> pd.DataFrame:
+    """List the jobs whose last attempt did not end well.
 
     Args:
-        results: Folder of the sweep's results.
+        logs: Folder of the sweep's logs.
+        runs: Names of its runs.
 
     Returns:
         A line each: the job's name, how often it was tried, the last thing it said, and its log.
     """
     lines = []
-    for kind, folder in {"train": "runs", "evaluate": "evaluations"}.items():
-        for log in sorted((results / "logs" / kind).glob("*.log")):
-            if (results / folder / f"{log.stem}.json").is_file():
-                continue
-            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            attempts = sum(line.startswith(ATTEMPT) for line in said)
-            if said[-1].startswith(EXIT_CODE):
-                said.pop()
-            else:
-                said.append("cut off, by the cluster or with the machine")
-            lines.append({"job": log.stem, "attempts": attempts, "said": said[-1], "log": str(log)})
+    for log in sorted(logs.glob("*/*.log")):
+        said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        if log.stem.partition(".")[0] not in runs or said[-1] == f"{EXIT_CODE}0":
+            continue
+        attempts = sum(line.startswith(ATTEMPT) for line in said)
+        if said[-1].startswith(EXIT_CODE):
+            said.pop()
+        else:
+            said.append("cut off, by the cluster or with the machine")
+        lines.append({"job": log.stem, "attempts": attempts, "said": said[-1], "log": str(log)})
     return pd.DataFrame(lines, columns=["job", "attempts", "said", "log"])

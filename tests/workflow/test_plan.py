@@ -188,7 +188,8 @@ def test_tables_of_results(tmp_path):
     result(tmp_path, "r1", 94.0)
     (tmp_path / "evaluations").mkdir()
     (tmp_path / "evaluations" / "r0.wsoleval.json").write_text('{"max_box_acc_v2": 80.0}')
-    table = tables.gather(rows, tmp_path)
+    paths = [str(path) for row in rows for path in tables.files(row, tmp_path).values()]
+    table = tables.gather(rows, paths)
     assert table["gt_known"].tolist() == [90.0, 94.0]
     assert table["wsoleval_max_box_acc_v2"].tolist()[0] == 80.0
     assert {"commit", "date", "device", "data", "seed", "run"} <= set(table)
@@ -197,19 +198,22 @@ def test_tables_of_results(tmp_path):
     assert "Measured: 2026-01-02, cpu, commits abc, data d; threshold chosen on: test." in page
 
 
-def test_failures_are_the_jobs_that_began_and_have_no_result(tmp_path):
+def test_failures_are_the_jobs_whose_last_attempt_did_not_end_well(tmp_path):
     for kind in ("train", "evaluate"):
-        (tmp_path / "logs" / kind).mkdir(parents=True)
+        (tmp_path / kind).mkdir(parents=True)
     attempt = "attempt 1 on vm, now\nfailed: no space left\nexit code 1\n"
-    broken = tmp_path / "logs" / "train" / "broken.log"
-    broken.write_text(3 * attempt)
-    (broken.parent / "mended.log").write_text(attempt + "attempt 2 on vm, now\nrun: runs/x\n")
-    result(tmp_path, "mended", 90.0)
-    (tmp_path / "logs" / "evaluate" / "mended.wsoleval.log").write_text("attempt 1 on vm, now\n")
-    found = tables.failures(tmp_path)
-    assert found.drop(columns="log").values.tolist() == [
+    logs = {
+        "train/broken": 3 * attempt,
+        "train/mended": attempt + "attempt 2 on vm, now\nrun: runs/x\nexit code 0\n",
+        "train/of_another_grid": attempt,
+        "evaluate/mended.wsoleval": "attempt 1 on vm, now\n",
+    }
+    for name, text in logs.items():
+        (tmp_path / f"{name}.log").write_text(text)
+    found = tables.failures(tmp_path, {"broken", "mended"})
+    assert found.drop(columns="log").sort_values("job").values.tolist() == [
         ["broken", 3, "failed: no space left"],
         ["mended.wsoleval", 1, "cut off, by the cluster or with the machine"],
     ]
-    assert found["log"].tolist()[0] == str(broken)
-    assert tables.failures(tmp_path / "nowhere").empty
+    assert str(tmp_path / "train" / "broken.log") in found["log"].tolist()
+    assert tables.failures(tmp_path / "nowhere", {"broken"}).empty

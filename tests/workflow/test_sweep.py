@@ -86,7 +86,7 @@ def test_killed_resumed_failed_and_mended(snakemake, tmp_path):
     assert done.returncode == 1
     assert before.items() <= {p: p.stat().st_mtime_ns for p in runs.glob("*/metrics.json")}.items()
     assert len(list(results.glob("runs/*.json"))) == len(list(runs.glob("*/metrics.json"))) == 2
-    assert "1 of 3 runs have no result" in done.stdout
+    assert "1 jobs failed (results/failed.csv)" in done.stdout
     (failed,) = pd.read_csv(results / "failed.csv").itertuples()
     assert failed.job == broken and failed.attempts >= 2
     assert "cannot open lock file" in failed.said
