@@ -165,12 +165,16 @@ def train(
     profile: Annotated[str, typer.Option(help="smoke, lab or paper.")] = "lab",
     parameter: Parameters = None,
     force: Annotated[bool, typer.Option("--force", help="Do a finished run again.")] = False,
+    out: Annotated[str, typer.Option(help="Write numbers and provenance to this JSON file.")] = "",
 ) -> None:
     """Train and evaluate one localizer; a finished run of the same settings is only shown."""
     settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
+    _check_out(out)
     with _interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
     if distributed.is_first():
+        if out:
+            results.write_json(Path(out), finished.summary())
         print(finished.banner())
         _print_numbers(finished.metrics)
         print(f"run: {finished.dir}")
@@ -186,6 +190,7 @@ def evaluate(
     distributed.start()
     opened = results.open_run(run)
     given = _given(parameter)
+    _check_out(out)
     notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
     settings = TrainSettings(**{**opened.settings.model_dump(), **given})
     model, test = opened.model(), load_datasets(settings)["test"]
@@ -245,6 +250,11 @@ def data_command(
             f"{len(item['boxes'])} boxes, {'a' if 'mask' in item else 'no'} mask, "
             f"size {tuple(item['size'])}"
         )
+
+
+def _check_out(out: str) -> None:
+    if out and not Path(out).absolute().parent.is_dir():
+        raise ValueError(f"--out is {out!r}, but there is no folder {str(Path(out).parent)!r}")
 
 
 def _print_numbers(numbers: dict[str, Any]) -> None:

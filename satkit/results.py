@@ -102,6 +102,16 @@ class Run:
             return f"the code has changed since commit {self.provenance['commit'][:8]}"
         return ""
 
+    def summary(self) -> dict[str, Any]:
+        """What a table needs to know: folder, settings, metrics, and provenance."""
+        origin = {k: v for k, v in self.provenance.items() if k != "classes"}  # may be thousands
+        return {
+            "run": str(self.dir),
+            "settings": self.settings.model_dump(mode="json"),
+            "metrics": self.metrics,
+            "provenance": origin,
+        }
+
     def model(self) -> nn.Module:
         """The trained localizer, in evaluation mode on the CPU."""
         model = build_model(self.settings, len(self.provenance["classes"]), pretrained=False)

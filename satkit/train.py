@@ -88,18 +88,34 @@ def _found(run: Run, settings: TrainSettings, force: bool) -> bool:
     return False
 
 
-def _after_first_stage(settings: TrainSettings) -> TrainSettings:
-    """Train what has to be there before; return the settings of the run that stands on it."""
+def first_stage(settings: TrainSettings) -> TrainSettings | None:
+    """Settings of the run that has to be there before another one.
+
+    Args:
+        settings: Of the later run.
+
+    Returns:
+        Of the classifier that a method of two steps learns from, or of the first stage of Table 13;
+        None where the run stands on no other.
+    """
     alone = {"area_term": "none", "pixel_term": "none"}
     if METHODS[settings.method].classifier and not settings.classifier:
-        first = {"method": "cam", "options": {}, **alone}
-        run = train(TrainSettings(**{**settings.model_dump(), **first}))
-        return settings.model_copy(update={"classifier": str(run.dir)})
+        return TrainSettings(**{**settings.model_dump(), "method": "cam", "options": {}, **alone})
     if settings.two_stage:
-        run = train(TrainSettings(**{**settings.model_dump(), "two_stage": False, **alone}))
-        update = {"checkpoint": str(run.dir / "model.safetensors"), "freeze": "all_but_token"}
-        return settings.model_copy(update={"two_stage": False, **update})
-    return settings
+        return TrainSettings(**{**settings.model_dump(), "two_stage": False, **alone})
+    return None
+
+
+def _after_first_stage(settings: TrainSettings) -> TrainSettings:
+    """Train what has to be there before; return the settings of the run that stands on it."""
+    first = first_stage(settings)
+    if first is None:
+        return settings
+    run = train(first)
+    if not settings.two_stage:
+        return settings.model_copy(update={"classifier": str(run.dir)})
+    update = {"checkpoint": str(run.dir / "model.safetensors"), "freeze": "all_but_token"}
+    return settings.model_copy(update={"two_stage": False, **update})
 
 
 def load_datasets(settings: TrainSettings) -> dict[str, Any]:

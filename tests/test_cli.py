@@ -46,6 +46,7 @@ def test_help_of_train_lists_every_setting(call):
         (["train", "-p", "epochs"], "-p takes a name and a value"),
         (["train", "-p", "thresholds", "0.5 1.5"], "thresholds must lie in 0-1"),
         (["train", "--profile", "lap"], "profile is 'lap'"),
+        (["train", "--out", "/nowhere/a.json"], "--out is '/nowhere/a.json', but there is no"),
         (["evaluate", "/nowhere/run"], "'/nowhere/run' is no run"),
         (
             ["predict", "/nowhere.jpg", "--checkpoint", "/nowhere/run", "--out", "out"],
@@ -102,9 +103,14 @@ def test_run_passes_names_profile_and_parameters_on(call, monkeypatch):
 
 def test_train_then_evaluate_and_predict(call, tmp_path):
     small = ["-p", "runs_dir", str(tmp_path), "-p", "pretrained", "False"]
-    code, out, _ = call("train", "--profile", "smoke", *small, "-p", "train_images", "8")
+    result = tmp_path / "result.json"
+    some = ["-p", "train_images", "8", "--out", str(result)]
+    code, out, _ = call("train", "--profile", "smoke", *small, *some)
     assert code == 0
     folder = out.split("run: ")[1].strip()
+    written = json.loads(result.read_text())
+    assert written == json.loads(json.dumps(results.open_run(folder).summary()))
+    assert written["run"] == folder and "classes" not in written["provenance"]
     numbers = results.open_run(folder).metrics
     code, _, _ = call("evaluate", folder, "--out", str(tmp_path / "again.json"))
     assert code == 0

@@ -1,0 +1,337 @@
+"""What a sweep runs: the paper's tables × data sets × seeds, as plain data for the Snakefile.
+
+A configuration says which tables on which data sets with which seeds (:class:`Sweep`).
+:func:`expand` makes runs of it, each checked through ``TrainSettings``. A run's name ends with a
+hash of its settings, so the same run in several tables is trained once, and a changed grid leaves
+finished runs alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from satkit.choices import check_choice
+from satkit.data import NAMES
+from satkit.settings import TrainSettings
+from satkit.train import first_stage
+
+ROOT = Path(__file__).parents[1]
+ALONE = {"area_term": "none", "pixel_term": "none"}
+SHOTS = {"1": 1, "3": 3, "5": 5, "10": 10, "all": 0}
+BACKBONES = {
+    "DeiT-T": "deit_tiny_patch16_224",
+    "DeiT-S": "deit_small_patch16_224",
+    "DeiT-B": "deit_base_patch16_224",
+    "Conformer-S": "conformer_small_patch16",
+}
+#: Rows of the paper's tables and figures: what each sets otherwise than the profile; {} is SAT as
+#: the paper proposes it, one run for all tables
+TABLES: dict[str, dict[str, dict[str, Any]]] = {
+    "methods": {  # Tables 1, 3, 4, 15 and 18
+        "SAT": {},
+        "TS-CAM": {"method": "tscam"},
+        "SCM": {"method": "scm"},
+        "LCTR": {"method": "lctr"},
+        "CAM": {"method": "cam"},
+    },
+    "table2_losses": {
+        "(a) cls": ALONE,
+        "(b) cls + ba": {"pixel_term": "none"},
+        "(c) cls + ba + norm": {"smoothing": "none"},
+        "(d) cls + ba + norm + filter": {},
+    },
+    "table5_structure": {"attention map": {"method": "attention_map"}, "spatial token": {}},
+    "table6_backbones": {
+        f"{label}, {name}": {"method": method, "backbone": backbone}
+        for name, backbone in BACKBONES.items()
+        for label, method in {"TS-CAM": "tscam", "SCM": "scm", "SAT": "sat"}.items()
+        if (name, method) != ("Conformer-S", "scm")
+    },
+    "table7_foreground_maps": {
+        "ORNet": {"method": "ornet"},
+        "BAS": {"method": "bas"},
+        "BAS*": {
+            "method": "bas",
+            "losses": "guidance",
+            "area_term": "batch_area",
+            "pixel_term": "normalization",
+        },
+        "SAT": {},
+    },
+    "table8_few_shot": {  # and Fig. 8
+        f"({scheme}) {name} shots": {"freeze": scheme, "shots": shots}
+        for scheme in "abcde"
+        for name, shots in SHOTS.items()
+    },
+    "fig8_tscam": {
+        f"TS-CAM, {name} shots": {"method": "tscam", "shots": shots}
+        for name, shots in SHOTS.items()
+    },
+    "table9_blocks": {
+        "N = 1": {"spatial_blocks": 1},
+        "N = 2": {"spatial_blocks": 2},
+        "N = 3": {},
+        "N = 4": {"spatial_blocks": 4},
+        "N = 5": {"spatial_blocks": 5},
+    },
+    "table10_gate": {"before softmax": {"gate": "before_softmax"}, "after softmax": {}},
+    "table11_token": {
+        "(a) shared": {"token_init": "shared"},
+        "(b) class token": {"token_init": "class_token"},
+        "(c) random": {},
+    },
+    "table12_pixel_term": {"weighted entropy": {"pixel_term": "weighted_entropy"}, "norm": {}},
+    "table13_area_term": {
+        "(a) area, one stage": {"area_term": "area"},
+        "(b) area, two stages": {"area_term": "area", "two_stage": True},
+        "(c) batch area": {},
+    },
+    "table16_cnn_methods": {"PSOL": {"method": "psol"}, "SPOL": {"method": "spol"}, "SAT": {}},
+    # the paper draws Fig. 4 without naming its points; these are ours
+    "fig4_area": {f"λ = {area}": {"target_area": area} for area in (0.15, 0.25, 0.35, 0.45, 0.55)},
+    "fig4_batch_size": {f"B = {size}": {"batch_size": size} for size in (32, 64, 128, 256, 512)},
+}
+#: Evaluating an image costs about a third of training on it: no backward pass
+FORWARD_SHARE = 1 / 3
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSet(_Strict):
+    """A data set of a sweep: its size, for the estimate, and what a run on it may take."""
+
+    name: Literal[*NAMES] = Field(description="as satkit.data.load knows it")  # type: ignore[valid-type]
+    settings: dict[str, Any] = Field({}, description="of every run on it, such as data_root")
+    train: int = Field(ge=1, description="training images")
+    test: int = Field(ge=1, description="test images")
+    classes: int = Field(ge=1)
+    gpus: int = Field(0, ge=0, description="GPUs of a run")
+    cpus: int = Field(1, ge=1, description="cores of a run")
+    mem_mb: int = Field(4000, ge=1, description="memory of a run; a retry gets more")
+    runtime: int = Field(60, ge=1, description="minutes that a run may take; a retry goes on")
+
+
+class Block(_Strict):
+    """One table on some data sets with some seeds."""
+
+    table: str = Field(description="a key of TABLES")
+    datasets: list[str] = Field(min_length=1, description="keys of the sweep's datasets")
+    seeds: list[int] = Field(min_length=1)
+    rows: list[str] = Field([], description="only these; all where empty")
+    settings: dict[str, Any] = Field({}, description="of every run of the block")
+    protocols: list[str] = Field([], description="evaluate the finished runs by these too")
+
+
+class Throughput(_Strict):
+    """How fast runs are: a number somebody stated, or the median of a measured table."""
+
+    images_per_second: float | None = Field(None, gt=0, description="of training, a GPU or a job")
+    measured: str = Field(
+        "", description="CSV with a column train_images_per_second, from the project's root"
+    )
+    origin: str = Field(description="what the number is: ASSUMED …, or measured on …")
+    relative_cost: dict[str, float] = Field({}, description="of other backbones, an image")
+    seconds_to_start: float = Field(10, ge=0, description="of a run, until it trains")
+
+    @cached_property
+    def speed(self) -> float:
+        """Images a second of training."""
+        if self.measured:
+            return float(pd.read_csv(ROOT / self.measured)["train_images_per_second"].median())
+        if self.images_per_second is None:
+            raise ValueError("throughput: give images_per_second, or a file as measured")
+        return self.images_per_second
+
+
+class Sweep(_Strict):
+    """A configuration file of the workflow."""
+
+    scale: str = Field(description="its name, or the file that it was read from")
+    profile: str = Field(description="of satkit's settings: smoke, lab or paper")
+    results: str = Field(description="folder of result files and tables")
+    logs: str = Field("", description="folder of the runs' logs; in results if not given")
+    settings: dict[str, Any] = Field({}, description="of every run")
+    datasets: dict[str, DataSet]
+    plans: dict[str, list[Block]] = Field(description="each gives one CSV")
+    throughput: Throughput
+
+
+class Job(NamedTuple):
+    """One run of a sweep."""
+
+    name: str
+    settings: TrainSettings
+    dataset: DataSet
+    first: str  # name of the run that has to be there before; "" if none
+    group: tuple[str, str]  # plan and table that the estimate counts it in: the first to need it
+    hours: float  # estimated, of one GPU
+
+
+class Row(NamedTuple):
+    """One line of a plan's CSV: a run as a table needs it."""
+
+    plan: str
+    table: str
+    row: str
+    dataset: str
+    seed: int
+    run: str
+    protocols: tuple[str, ...]
+
+
+def expand(sweep: Sweep) -> tuple[dict[str, Job], list[Row]]:
+    """List a sweep's runs, and the rows of its tables that they fill.
+
+    Args:
+        sweep: Configuration.
+
+    Returns:
+        Runs by name; those that others stand on come first.
+
+    Raises:
+        ValueError: Unknown table, row, data set or setting, or a value outside its range.
+    """
+    jobs: dict[str, Job] = {}
+    rows = []
+    for plan, block, dataset, label, seed in _grid(sweep):
+        settings = _settings(sweep, block, dataset, label, seed)
+        name = _add(jobs, settings, dataset, sweep, (plan, block.table))
+        rows.append(Row(plan, block.table, label, dataset, seed, name, tuple(block.protocols)))
+    return jobs, rows
+
+
+def _grid(sweep: Sweep) -> Iterator[tuple[str, Block, str, str, int]]:
+    for plan, blocks in sweep.plans.items():
+        for block in blocks:
+            check_choice(f"table of plan {plan}", block.table, TABLES)
+            for label in block.rows:
+                check_choice(f"row of {block.table}", label, TABLES[block.table])
+            for dataset in block.datasets:
+                check_choice(f"data set of {plan}/{block.table}", dataset, sweep.datasets)
+                for label in block.rows or TABLES[block.table]:
+                    for seed in block.seeds:
+                        yield plan, block, dataset, label, seed
+
+
+def _settings(sweep: Sweep, block: Block, dataset: str, label: str, seed: int) -> TrainSettings:
+    of_set = sweep.datasets[dataset]
+    given = {**sweep.settings, **of_set.settings, **block.settings, **TABLES[block.table][label]}
+    try:
+        return TrainSettings.for_profile(sweep.profile, dataset=of_set.name, seed=seed, **given)
+    except ValueError as error:
+        raise ValueError(f"{block.table}, {label}, on {dataset}: {error}") from error
+
+
+def _add(
+    jobs: dict[str, Job],
+    settings: TrainSettings,
+    dataset: str,
+    sweep: Sweep,
+    group: tuple[str, str],
+) -> str:
+    before = first_stage(settings)
+    first = _add(jobs, before, dataset, sweep, group) if before else ""
+    name = f"{dataset}-{settings.method}-seed{settings.seed}-{settings.id('')}"
+    if name not in jobs:
+        of_set = sweep.datasets[dataset]
+        hours = estimate(settings, of_set, sweep.throughput)
+        jobs[name] = Job(name, settings, of_set, first, group, hours)
+    return name
+
+
+def estimate(settings: TrainSettings, dataset: DataSet, throughput: Throughput) -> float:
+    """Estimate how long one GPU (or one job without GPU) takes for a run.
+
+    Args:
+        settings: Of the run.
+        dataset: With its numbers of images.
+        throughput: Speed and its origin.
+
+    Returns:
+        Hours: images × epochs × cost of an image, and evaluations, whose images cost a third.
+    """
+    images = settings.shots * dataset.classes or dataset.train
+    images = min(images, settings.train_images or images)
+    passes = settings.epochs - (settings.evaluate_from or settings.epochs) + 2  # 1: the last test
+    crops = 11 if settings.ten_crop and settings.protocol == "sat" else 1
+    evaluated = passes * crops * min(dataset.test, settings.eval_images or dataset.test)
+    cost = throughput.relative_cost.get(settings.backbone, 1.0) / throughput.speed
+    seconds = (settings.epochs * images + FORWARD_SHARE * evaluated) * cost
+    return (throughput.seconds_to_start + seconds) / 3600
+
+
+def arguments(settings: TrainSettings) -> list[str]:
+    """Words for ``python -m satkit train`` that make these settings.
+
+    Args:
+        settings: Of the run.
+
+    Returns:
+        ``--profile`` and ``-p NAME VALUE`` of all that differs from it.
+    """
+    kind = {"dataset": settings.dataset, "method": settings.method}
+    default = TrainSettings.for_profile(settings.profile, **kind).model_dump()
+    values = {n: v for n, v in settings.model_dump().items() if v != default[n]}
+    values |= {**kind, **settings.options}
+    values.pop("options", None)
+    words = ["--profile", settings.profile]
+    for name, value in values.items():
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += ["-p", name, text]
+    return words
+
+
+def plain(jobs: dict[str, Job], rows: list[Row]) -> dict[str, Any]:
+    """Runs and rows as plain data, which the jobs of a sweep read without importing satkit."""
+    runs = {
+        name: {
+            "arguments": shlex.join(arguments(job.settings)),
+            "first": job.first,
+            **job.dataset.model_dump(include={"gpus", "cpus", "mem_mb", "runtime"}),
+        }
+        for name, job in jobs.items()
+    }
+    return {"runs": runs, "rows": [row._asdict() for row in rows]}
+
+
+def overview(sweep: Sweep, jobs: dict[str, Job], rows: list[Row], done: set[str]) -> str:
+    """The whole plan as text: runs and estimated hours of every table.
+
+    Args:
+        sweep: Configuration.
+        jobs: Its runs.
+        rows: Its tables' rows.
+        done: Names of the runs that have a result.
+
+    Returns:
+        Several lines.
+    """
+    unit = "GPU hours" if any(job.dataset.gpus for job in jobs.values()) else "job hours, no GPU"
+    lines = [f"{'plan':<10} {'table':<24} {'rows':>6} {'runs':>6} {'done':>6} {unit:>18}"]
+    counted = pd.DataFrame(rows)[["plan", "table"]].value_counts(sort=False)
+    for (plan, table), count in counted.items():  # type: ignore[misc]
+        own = [job for job in jobs.values() if job.group == (plan, table)]
+        finished = sum(job.name in done for job in own)
+        hours = sum(job.hours for job in own)
+        lines.append(
+            f"{plan:<10} {table:<24} {count:>6} {len(own):>6} {finished:>6} {hours:>18,.2f}"
+        )
+    hours = sum(job.hours for job in jobs.values())
+    left = sum(job.hours for job in jobs.values() if job.name not in done)
+    lines.append(
+        f"{'all':<35} {len(rows):>6} {len(jobs):>6} {len(done):>6} {hours:>18,.2f}"
+        f"\nstill to do: {len(jobs) - len(done)} runs, {left:,.2f} {unit}. A run that several "
+        "tables show is done once and counted where it comes first."
+        f"\nThe hours are an estimate (images × epochs × cost of an image) from "
+        f"{sweep.throughput.speed:,.0f} images/s of training: {sweep.throughput.origin}"
+    )
+    return "\n".join(lines)
