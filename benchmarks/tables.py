@@ -46,7 +46,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "pixel_term": "normalization",
     },
     "ORNet": {"method": "ornet"},
-    "ORNet (w_e = 0.1)": {"method": "ornet", "entropy_weight": 0.1},
+    "ORNet (authors' w_e = 1.5)": {"method": "ornet", "entropy_weight": 1.5},
     "PSOL": {"method": "psol"},
     "SPOL": {"method": "spol"},
     "CAM + Hide-and-Seek": {"method": "cam", "regularizer": "hide_and_seek"},

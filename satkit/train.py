@@ -99,8 +99,10 @@ def first_stage(settings: TrainSettings) -> TrainSettings | None:
         None where the run stands on no other.
     """
     alone = {"area_term": "none", "pixel_term": "none"}
-    if METHODS[settings.method].classifier and not settings.classifier:
-        return TrainSettings(**{**settings.model_dump(), "method": "cam", "options": {}, **alone})
+    classifier = METHODS[settings.method].classifier
+    if classifier and not settings.classifier:
+        first = {"method": classifier, "options": {}, **alone}
+        return TrainSettings(**{**settings.model_dump(), **first})
     if settings.two_stage:
         return TrainSettings(**{**settings.model_dump(), "two_stage": False, **alone})
     return None

@@ -16,7 +16,7 @@
 # - to measure whether two losses pull the same parameters in the same direction.
 #
 # **Before you start:** [01 · Localization and its metrics](01_localization_and_metrics.ipynb).
-# **Time:** 45 minutes to work through, 3 minutes to run on two cores the first time, one after
+# **Time:** 45 minutes to work through, 5 minutes to run on two cores the first time, one after
 # that, since finished runs are kept.
 
 # %% tags=["parameters"]

@@ -19,12 +19,12 @@
 # - which parts of a bird each method covers.
 #
 # **Before you start:** [01 · Localization and its metrics](01_localization_and_metrics.ipynb); 03
-# and 04 help. **Time:** 30 minutes to read, 6 minutes to run on two cores the first time, one after
+# and 04 help. **Time:** 30 minutes to read, 5 minutes to run on two cores the first time, one after
 # that, since finished runs are kept.
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU)
-dataset = ""  # aviary, cub, birds, butterflies, tiny_imagenet, imagenet, folder; "": the profile's
+dataset = ""  # any that `python -m satkit data` lists; "": as the profile says
 data_root = ""  # folder of the data set; Aviary needs none
 labels = ""  # classes of `birds`: species or family; "": as the profile says
 variant = ""  # Aviary: every_part or head_only (only the head tells the species)

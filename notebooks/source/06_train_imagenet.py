@@ -27,7 +27,7 @@
 
 # %% tags=["parameters"]
 profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (real data, a GPU)
-dataset = ""  # aviary, tiny_imagenet, imagenet, openimages, folder, …; "": the profile's
+dataset = ""  # any that `python -m satkit data` lists; "": as the profile says
 data_root = ""  # folder or address of the data set; Aviary needs none
 method = "sat"  # localizer: any of satkit.list_methods()
 backbone = ""  # ViT by its timm name; "": as the profile says

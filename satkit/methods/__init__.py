@@ -35,14 +35,15 @@ class Method:
         backbones: Kinds of backbone that it works on, see :func:`satkit.backbones.kind`.
         foreground: Its maps are foreground probabilities, so SAT's losses can be put on them.
         spatial_losses: They are, unless the settings say otherwise.
-        classifier: It learns from a trained classifier, which ``build`` takes as ``classifier``.
+        classifier: Localizer that is trained before and that it learns from; ``build`` takes it as
+            ``classifier``. "": it needs none.
     """
 
     build: Callable[..., nn.Module]
     backbones: tuple[str, ...] = ("vit",)
     foreground: bool = False
     spatial_losses: bool = False
-    classifier: bool = False
+    classifier: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -63,9 +64,9 @@ METHODS: dict[str, Method] = {
     "lctr": Method(LCTR),
     "attention_map": Method(AttentionMap, foreground=True, spatial_losses=True),
     "bas": Method(BAS, ("vit", "cnn"), foreground=True),
-    "ornet": Method(ORNet, foreground=True, classifier=True),
-    "psol": Method(PSOL, classifier=True),
-    "spol": Method(SPOL, classifier=True),
+    "ornet": Method(ORNet, foreground=True, classifier="cam"),
+    "psol": Method(PSOL, classifier="cam"),
+    "spol": Method(SPOL, classifier="tscam"),
 }
 
 
@@ -130,7 +131,7 @@ def create_model(
         drop_path: Stochastic depth of the last block, 0–1.
         checkpoint: Weights to load: a backbone's (timm's keys), or a whole localizer's as a run
             saves them.
-        classifier: Trained localizer ``cam`` of the same backbone that guides a method of two
+        classifier: Trained localizer of the same backbone that guides a method of two
             steps; an untrained one is made where None.
         **options: The method's own, for SAT :class:`satkit.model.SAT`'s.
 
@@ -160,7 +161,7 @@ def create_model(
     )
     if entry.classifier:
         options["classifier"] = classifier or create_model(
-            "cam", backbone, num_classes, image_size=image_size
+            entry.classifier, backbone, num_classes, image_size=image_size
         )
     model = entry.build(network, num_classes, **options)
     if whole:

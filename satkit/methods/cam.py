@@ -95,7 +95,7 @@ class OnClassifier(nn.Module):
     """What PSOL, SPOL and ORNet share: they learn from a classifier that stays as it is.
 
     Args:
-        classifier: Trained :class:`CAM`; frozen from now on, also while the rest is trained.
+        classifier: Trained localizer; frozen from now on, also while the rest is trained.
     """
 
     def __init__(self, classifier: nn.Module) -> None:

@@ -23,7 +23,8 @@ class ORNet(OnClassifier):
         num_classes: C.
         classifier: Trained localizer ``cam``, the evaluator; it is frozen.
         area_weight: Of the area loss: the map's mean and the activation of unlikely classes.
-        entropy_weight: Of the weighted entropy loss L_w.
+        entropy_weight: Of the weighted entropy loss L_w. The authors' 1.5 follows a first stage
+            that they did not release; it saturates an untrained generator.
 
     Raises:
         ValueError: A weight below 0, or a backbone of fewer than 3 blocks.
@@ -36,7 +37,7 @@ class ORNet(OnClassifier):
         *,
         classifier: nn.Module,
         area_weight: float = 0.02,
-        entropy_weight: float = 1.5,
+        entropy_weight: float = 0.1,
     ) -> None:
         super().__init__(classifier)
         if area_weight < 0 or entropy_weight < 0:

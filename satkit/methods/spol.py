@@ -22,7 +22,8 @@ class SPOL(OnClassifier):
     Args:
         backbone: Plain ViT of the segmentation.
         num_classes: C.
-        classifier: Trained :class:`satkit.methods.cam.CAM`; frozen from now on.
+        classifier: Trained localizer with class maps, frozen from now on: TS-CAM, since the class
+            map of a ViT alone lies beside its object as much as on it.
         foreground_above: Share of the map's maximum (and of the Gaussian's) above which a patch is
             foreground, 0–1.
         background_below: Share of the map's maximum below which a patch is background, 0–1.
