@@ -22,7 +22,7 @@
 # - how images are shuffled that lie in large files, and still come in an order that can be repeated;
 # - that two processes learn what one learns, and that pulling the plug loses nothing.
 #
-# **Before you start:** [05 · Train SAT](05_train_cub.ipynb). **Time:** 25 minutes to read, 4 minutes
+# **Before you start:** [05 · Train SAT](05_train_cub.ipynb). **Time:** 25 minutes to read, 3 minutes
 # to run on two cores.
 
 # %% tags=["parameters"]
@@ -83,7 +83,7 @@ pd.DataFrame({name: {key: getattr(of, key) for key in changed} for name, of in p
 # These are the values of the authors' code (the paper itself gives λ, epochs and batch size). Two
 # traps lie there. The code's ImageNet loop says `break` after the first epoch, though the
 # paper says five. And its cosine schedule is computed but never applied, so the learning rate is
-# constant. [Where paper and code differ](../docs/discrepancies.md) has them all.
+# constant. `docs/discrepancies.md` has them all.
 #
 # ## What it will cost, before it starts
 #
@@ -130,7 +130,7 @@ print(f"The paper's ImageNet run would take {hours:,.0f} hours ({hours / 24:,.1f
 # is read off a straight line. Loading and evaluation come on top, and so does waiting for others.
 # If the memory does not fit: `activation_checkpointing` computes activations twice instead of storing
 # them, and `accumulation` adds up the gradients of several smaller batches. The second changes the
-# loss: λ then holds for each of the smaller batches. [Scale](../docs/scale.md) works out 1, 4 and 64
+# loss: λ then holds for each of the smaller batches. `docs/scale.md` works out 1, 4 and 64
 # devices.
 #
 # ## Train
