@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from satkit import backbones
 from satkit.methods.cam import OnClassifier, check_labels
+from satkit.methods.regularizers import normalize
 from satkit.model import Localization
 
 
@@ -60,9 +61,9 @@ class SPOL(OnClassifier):
         Returns:
             Foreground 0 or 1, float [B, h, w], and which patches count, bool [B, h, w].
         """
-        positive = class_maps.clamp(min=0)
-        share = positive / positive.amax(dim=(1, 2), keepdim=True).clamp(min=1e-8)  # 0–1
-        high = (share > self.foreground_above) | (fitted_gaussian(share) > self.foreground_above)
+        share = normalize(class_maps)  # 0–1
+        salient = share > self.foreground_above
+        high = salient | (fitted_gaussian(share * salient) > self.foreground_above)
         low = (share < self.background_below) & ~high
         return high.float(), high | low
 

@@ -25,7 +25,7 @@ def test_pseudo_masks_by_hand():
     maps = torch.full((1, 12, 12), -3.0)
     maps[0, 4:8, 4:8] = 2.0  # foreground
     maps[0, 5:7, 5:7] = -3.0  # a hole in it, at the peak of the Gaussian
-    maps[0, 0, 0] = 0.2  # a tenth of the maximum: neither
+    maps[0, 0, 0] = -2.5  # a tenth of the way to the maximum: neither
     target, counts = model.pseudo_masks(maps)
     assert target[0, 4:8, 4:8].all() and not target[0, 0].any()
     assert not counts[0, 0, 0] and counts[0, 0, 11]
