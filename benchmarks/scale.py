@@ -23,6 +23,7 @@ from PIL import Image
 
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory, training_speed
 from satkit.data import Transform, denormalize, load, read_image
+from satkit.data.prepare import BYTES_PER_PIXEL
 from satkit.data.transforms import Resized
 from satkit.progress import Progress
 from satkit.results import build_model, device_name, provenance, read_json, write_json
@@ -200,6 +201,7 @@ def arithmetic(file: dict[str, Any]) -> str:
     weights = 4 * row["parameters"]
     batch = 128  # images of one device and step, as in the authors' run on four
     seconds = batch / speed
+    disk = IMAGES * 256**2 * BYTES_PER_PIXEL["jpeg"]
     link = {n: 2 * (n - 1) / n * weights for n in (4, 64)}
     facts = {
         "operations of training for one image": f"6 × {row['gmacs']:.2f} G = "
@@ -218,7 +220,7 @@ def arithmetic(file: dict[str, Any]) -> str:
         "all-reduce of the gradients, 64 devices over InfiniBand": milliseconds(
             link[64], "InfiniBand NDR, bytes a second"
         ),
-        "disk for ImageNet at 256² as JPEG": f"{IMAGES * 256**2 * 0.54 / 1e9:.0f} GB",
+        "disk for ImageNet at 256² as JPEG": f"{disk / 1e9:.0f} GB",
         "steps of five epochs, batch 512": f"{math.floor(IMAGES / 512) * EPOCHS:,}",
     }
     head = ["SAT on DeiT-S on an H100: arithmetic from data sheets, not measured", ""]

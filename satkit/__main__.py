@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from satkit.data.sources import overview
 from satkit.evaluate import evaluate as evaluate_model
 from satkit.methods import METHODS
 from satkit.predict import predict
+from satkit.progress import interruptible
 from satkit.settings import TrainSettings
 from satkit.train import load_datasets
 from satkit.train import train as train_model
@@ -94,15 +94,6 @@ def _given(parameters: list[str] | None) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-@contextmanager
-def _interruptible(kept: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted: {kept}", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
 @app.command("doctor")
 def doctor_command(
     data_root: Annotated[str, typer.Option(help="Folder that holds data sets by name.")] = "",
@@ -135,7 +126,7 @@ def run(
         if bool(names) == all_:
             known = ", ".join(notebooks.list_notebooks())
             raise ValueError(f"name some notebooks, or give --all; there are: {known}")
-        with _interruptible("what is finished is kept; run the same again to go on"):
+        with interruptible("what is finished is kept; run the same again to go on"):
             outcomes = notebooks.run(names, profile or None, _given(parameter), out, force=force)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if site_only or (site and len(failed) < len(outcomes)):
@@ -170,7 +161,7 @@ def train(
     """Train and evaluate one localizer; a finished run of the same settings is only shown."""
     settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
     _check_out(out)
-    with _interruptible("the last state is saved; run the same again to go on"):
+    with interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
     if distributed.is_first():
         if out:

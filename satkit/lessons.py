@@ -223,15 +223,8 @@ def train_and_kill(settings: TrainSettings, processes: int) -> None:
 
 def _launch(settings: TrainSettings, processes: int) -> subprocess.Popen[str]:
     """Start processes that train on CPUs."""
-    values = settings.model_dump(exclude={"profile", "options"}) | settings.options
-    given = {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
-        for name, value in values.items()
-    }
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *launcher, "-m", "satkit", "train", "--profile", settings.profile]
-    for name, value in given.items():
-        command += ["-p", name, str(value)]
+    command = [sys.executable, *launcher, "-m", "satkit", "train", *settings.arguments()]
     threads = str(max(1, torch.get_num_threads() // processes))
     return subprocess.Popen(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+import typer
 from tqdm import tqdm
 
 T = TypeVar("T")
@@ -56,3 +58,17 @@ class Progress(Generic[T]):
                     f"{self.label}: {self.done + count}/{self.total}, {left:.0f} s left{note}",
                     flush=True,
                 )
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """End a command on Ctrl-C with exit code 130 and a word on what is kept.
+
+    Args:
+        kept: That word.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted: {kept}", file=sys.stderr)
+        raise typer.Exit(130) from None

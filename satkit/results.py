@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from satkit.checkpoints import read_weights
+from satkit.data.fetch import write_whole
 from satkit.methods import create_model, load_weights
 from satkit.settings import TrainSettings
 
@@ -267,9 +268,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file that is whole or not there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_whole(path, text.encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

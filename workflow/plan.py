@@ -262,39 +262,18 @@ def estimate(settings: TrainSettings, dataset: DataSet, throughput: Throughput) 
     images = settings.shots * dataset.classes or dataset.train
     images = min(images, settings.train_images or images)
     passes = settings.epochs - (settings.evaluate_from or settings.epochs) + 2  # 1: the last test
-    crops = 11 if settings.ten_crop and settings.protocol == "sat" else 1
+    crops = 11 if settings.uses_ten_crop else 1
     evaluated = passes * crops * min(dataset.test, settings.eval_images or dataset.test)
     cost = throughput.relative_cost.get(settings.backbone, 1.0) / throughput.speed
     seconds = (settings.epochs * images + FORWARD_SHARE * evaluated) * cost
     return (throughput.seconds_to_start + seconds) / 3600
 
 
-def arguments(settings: TrainSettings) -> list[str]:
-    """Words for ``python -m satkit train`` that make these settings.
-
-    Args:
-        settings: Of the run.
-
-    Returns:
-        ``--profile`` and ``-p NAME VALUE`` of all that differs from it.
-    """
-    kind = {"dataset": settings.dataset, "method": settings.method}
-    default = TrainSettings.for_profile(settings.profile, **kind).model_dump()
-    values = {n: v for n, v in settings.model_dump().items() if v != default[n]}
-    values |= {**kind, **settings.options}
-    values.pop("options", None)
-    words = ["--profile", settings.profile]
-    for name, value in values.items():
-        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += ["-p", name, text]
-    return words
-
-
 def plain(jobs: dict[str, Job], rows: list[Row]) -> dict[str, Any]:
     """Runs and rows as plain data, which the jobs of a sweep read without importing satkit."""
     runs = {
         name: {
-            "arguments": shlex.join(arguments(job.settings)),
+            "arguments": shlex.join(job.settings.arguments()),
             "first": job.first,
             **job.dataset.model_dump(include={"gpus", "cpus", "mem_mb", "runtime"}),
         }

@@ -131,11 +131,20 @@ def load(
     else:
         listing = list_split("train" if split == "val" else split)
         listing = _cut(name, listing, split, holdout, int(options.get("split_seed", 0)))
+    check_listing(name, split, listing)
+    return Photographs(name, split, listing, transform, seed, cache)
+
+
+def check_listing(name: str, split: str, listing: Listing) -> None:
+    """Refuse a split without photographs, or with missing files or senseless boxes.
+
+    Raises:
+        FileNotFoundError, ValueError: as `satkit.data.files.check`.
+    """
     if not listing.records:
         raise ValueError(f"{name}: no photographs for {split!r} in {listing.root}")
     if name not in UNCHECKED and not listing.stored:
         check(listing, name)
-    return Photographs(name, split, listing, transform, seed, cache)
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from satkit.data import LAYOUTS, UNCHECKED, layout_options, list_splits
+from satkit.data import LAYOUTS, check_listing, layout_options, list_splits
 from satkit.data.fetch import locked, require_space, write_whole
-from satkit.data.files import check
 from satkit.data.photographs import Photographs
 from satkit.data.prepared import ANNOTATIONS, META, VERSION, prepared_folder, stored_name
 from satkit.data.transforms import Transform
@@ -147,10 +146,7 @@ def prepare(
 
 def _open_raw(name: str, split: str, root: Path, side: int, options: dict[str, Any]) -> Photographs:
     listing = LAYOUTS[name](root, split, **options)
-    if not listing.records:
-        raise ValueError(f"{name}: no photographs for {split!r} in {listing.root}")
-    if name not in UNCHECKED:
-        check(listing, name)
+    check_listing(name, split, listing)
     return Photographs(name, split, listing, Transform(image_size=side, resize_size=side))
 
 

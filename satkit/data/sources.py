@@ -6,8 +6,7 @@ Each script in data_scripts/ states one `Source` and calls `main` with it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +20,10 @@ from satkit.data.files import check
 from satkit.data.prepare import prepare
 from satkit.data.prepared import find_prepared, prepared_sides
 from satkit.data.workers import in_parallel
-from satkit.progress import Progress
+from satkit.progress import Progress, interruptible
 
 ARCHIVES = "archives"  # folder below the root of a set for what was fetched
+KEPT = "what is whole is kept, run the same again to go on"
 DECODE = 200  # photographs that are decoded by one call
 
 
@@ -318,7 +318,7 @@ def make_app(source: Source) -> typer.Typer:
         """Fetch the set and unpack it; a download that broke off goes on."""
         folder = root or default_root(source.name)
         _show_terms(source, accept_terms)
-        with _interruptible():
+        with interruptible(KEPT):
             fetch(source, folder, archive or [])
             _report(*verify(source, folder, decode=False))
         if (folder / ARCHIVES).exists():
@@ -331,7 +331,7 @@ def make_app(source: Source) -> typer.Typer:
     ) -> None:
         """Check counts, checksums, files and boxes, and read every photograph."""
         folder = root or default_root(source.name)
-        with _interruptible():
+        with interruptible(KEPT):
             _report(*verify(source, folder, decode=not quick, workers=workers))
 
     def prepare_command(
@@ -350,7 +350,7 @@ def make_app(source: Source) -> typer.Typer:
         """Resize all photographs once, so that training does not wait for decoding."""
         place = root or default_root(source.name)
         shards, splits = source.shards, split or ()
-        with _interruptible():
+        with interruptible(KEPT):
             folder = prepare(
                 source.name, place, side, shards=shards, splits=splits, out=out, workers=workers
             )
@@ -382,15 +382,6 @@ def main(source: Source, arguments: Sequence[str] | None = None) -> None:
     except (RuntimeError, OSError) as error:
         print(f"failed: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("interrupted: what is whole is kept, run the same again to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 def _show_terms(source: Source, accepted: bool) -> None:
