@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from satkit.choices import check_choice
 from satkit.data import NAMES
 from satkit.settings import TrainSettings
-from satkit.train import first_stage
+from satkit.training import first_stage
 
 ROOT = Path(__file__).parents[1]
 ALONE = {"area_term": "none", "pixel_term": "none"}

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
-from satkit.evaluate import Outputs, collect, predictions, score
+from satkit.evaluation import Outputs, collect, predictions, score
 from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
