@@ -93,6 +93,14 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "(b) area, two stages": {"area_term": "area", "two_stage": True},
         "(c) batch area": {},
     },
+    "discrepancies": {  # docs/discrepancies.md: the paper's words or another reading, each alone
+        "authors' code": {},
+        "similarity as in Eq. 4": {"similarity": "paper"},
+        "mean of the heads' sigmoids": {"similarity": "mean_of_sigmoids"},
+        "kernel with σ = 6": {"smoothing": "gaussian"},
+        "kernel at the border: replicate": {"padding": "replicate"},
+        "cosine schedule": {"schedule": "cosine"},
+    },
     "table16_cnn_methods": {"PSOL": {"method": "psol"}, "SPOL": {"method": "spol"}, "SAT": {}},
     # the paper draws Fig. 4 without naming its points; these are ours
     "fig4_area": {f"λ = {area}": {"target_area": area} for area in (0.15, 0.25, 0.35, 0.45, 0.55)},
