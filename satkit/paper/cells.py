@@ -1,8 +1,8 @@
 """The paper's tables as data, one value a row.
 
-``satkit/paper/table2.csv`` holds what Table 2 prints, ``figure5.csv`` what the text says of Fig. 5
-in numbers, ``setup.csv`` what Sec. 3.2 and 4.1 say of data and training. All of it is Wu et al.,
-*Spatial-Aware Token for Weakly Supervised Object Localization*, ICCV 2023; nothing is measured here.
+``table2.csv`` holds what Table 2 prints, ``figure5.csv`` what the text says of Fig. 5 in numbers,
+``setup.csv`` what Sec. 3.2 and 4.1 say of data and training. All of it is from Wu et al.,
+*Spatial-Aware Token for Weakly Supervised Object Localization*, ICCV 2023; nothing is measured.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def published(**wanted: Any) -> dict[str, float]:
     if frame.empty or (several > 1).any():
         found = "no value" if frame.empty else f"several values of {several.idxmax()}"
         raise ValueError(f"{wanted} gives {found} in the paper; give other columns or more of them")
-    return {str(name): float(number) for name, number in zip(frame["metric"], frame["value"])}
+    values = frame.groupby("metric", sort=False)["value"].first()
+    return {str(name): float(number) for name, number in values.items()}
 
 
 @cache
