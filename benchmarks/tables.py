@@ -5,8 +5,10 @@
 
 Every run is a run of satkit (settings, provenance, predictions under ``runs/tables``); a finished
 one is not done again. ``results/table_<dataset>.csv`` gets a row for each run, which replaces an
-earlier row of the same method and seed; ``given`` holds its settings for ``python -m satkit ledger``. README.md, docs/results.md and docs/methods/comparison.md
-show what these files hold; ``python benchmarks/tables.py --show`` writes them anew.
+earlier row of the same method and seed; its column ``given`` holds the settings that differ from
+the lab profile, for ``python -m satkit ledger``. README.md, docs/results.md and
+docs/methods/comparison.md show what these files hold; ``python benchmarks/tables.py --show`` writes
+them anew.
 """
 
 from __future__ import annotations

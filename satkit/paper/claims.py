@@ -19,10 +19,11 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import pandas as pd
 
+from satkit.choices import check_choice
 from satkit.paper.cells import FOLDER
 from satkit.paper.statements import evaluate
 
@@ -216,9 +217,10 @@ def read_runs(results: pd.DataFrame) -> list[Run]:
 
 
 def _run(row: dict[Any, Any]) -> Run:
-    from satkit.settings import TrainSettings
+    from satkit.settings import DatasetName, TrainSettings
 
     dataset, seed = str(row["dataset"]), int(row["seed"])
+    check_choice("dataset", dataset, get_args(DatasetName))
     if "given" in row:
         try:
             given = json.loads(row["given"]) if isinstance(row["given"], str) else row["given"]
