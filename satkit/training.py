@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
-from satkit.evaluation import Outputs, collect, predictions, score
+from satkit.evaluation import Outputs, collect, predictions, score, threshold_curve
 from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
@@ -453,6 +453,8 @@ class _Loop:
         distributed.wait()
 
     def _write_results(self, outputs: Outputs) -> None:
+        from satkit.stats import median_iou  # and with it scipy's statistics, a second
+
         settings, folder = self.settings, self.run.dir
         metrics = score(outputs, protocol=settings.protocol, threshold=self.threshold)
         at_best = score(outputs, protocol=settings.protocol, thresholds=settings.thresholds)
@@ -460,6 +462,9 @@ class _Loop:
         write_atomically(folder / "steps.csv", pd.DataFrame(self.steps).to_csv(index=False))
         table = predictions(outputs, protocol=settings.protocol, threshold=self.threshold)
         write_atomically(folder / "predictions.csv", table.to_csv(index=False))
+        if any(len(boxes) for boxes in outputs.boxes):
+            curve = threshold_curve(outputs, protocol=settings.protocol)
+            write_atomically(folder / "curve.csv", curve.to_csv(index=False))
         seen = sum(map(self._batch_length, range(self.batches))) * settings.epochs
         write_json(
             folder / "provenance.json",
@@ -474,6 +479,8 @@ class _Loop:
             "train_seconds": self.seconds,
             "train_images_per_second": seen / self.seconds,
         }
+        if (table["iou"] >= 0.5).any():
+            extra["median_iou"] = median_iou(table)
         write_json(folder / "metrics.json", {**metrics, **extra})
         self.run.state_file.unlink(missing_ok=True)
 

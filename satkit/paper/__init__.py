@@ -2,9 +2,14 @@
 
 from satkit.paper.cells import cells, check_schema, list_tables, published, table, wide
 from satkit.paper.claims import claims, ledger, ledger_text
+from satkit.paper.experiments import EXPERIMENTS
+from satkit.paper.measured import banner, beside, measured
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
+    "EXPERIMENTS",
+    "banner",
+    "beside",
     "cells",
     "check_schema",
     "check_statements",
@@ -12,6 +17,7 @@ __all__ = [
     "ledger",
     "ledger_text",
     "list_tables",
+    "measured",
     "published",
     "statements",
     "table",
