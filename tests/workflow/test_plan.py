@@ -122,7 +122,7 @@ def test_more_seeds_leave_the_names_of_the_runs_alone():
     [
         ({"table": "table_9"}, "Did you mean"),
         ({"rows": ["SAT", "TSCAM"]}, "TSCAM"),
-        ({"datasets": ["cub"]}, "data set of main/methods"),
+        ({"datasets": ["cub"]}, "data set of main/table1_methods"),
         ({"settings": {"epohcs": 3}}, "methods, SAT, on aviary: there is no setting 'epohcs'"),
         ({"settings": {"lr": -1}}, "lr"),
         ({"seeds": []}, "seeds"),
