@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 
 import pandas as pd
 import pytest
@@ -120,3 +121,10 @@ def test_reading_the_paper_needs_no_torch():
         "assert not {'torch', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_files_are_packaged():
+    project = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["satkit"]
+    packaged = {path for pattern in patterns for path in FOLDER.parent.glob(pattern)}
+    assert {path for path in FOLDER.iterdir() if path.suffix in (".csv", ".toml")} <= packaged
