@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from satkit._cv2 import cv2
+from satkit.choices import check_choice
 from satkit.data.aviary import PART_NAMES, Drawing
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
+from satkit.paper import EXPERIMENTS, row_settings
 from satkit.results import Run, device_name, provenance, read_json, write_json
 from satkit.settings import TrainSettings
 from satkit.training import train
@@ -219,6 +221,37 @@ def train_and_kill(settings: TrainSettings, processes: int) -> None:
     text, _ = process.communicate()
     if process.returncode > 0:
         raise RuntimeError(f"training in {processes} processes failed:\n{text[-2000:]}")
+
+
+def train_rows(
+    experiment: str, base: TrainSettings, rows: str = "all", seeds: int = 1
+) -> dict[str, list[Run]]:
+    """Train rows of one of the paper's experiments; finished runs are only opened.
+
+    Args:
+        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        base: Settings that all rows share, with the first seed.
+        rows: ``all``, ``none``, ``first`` (the first two), or labels separated by semicolons.
+        seeds: Runs of each row, from the base's seed on.
+
+    Returns:
+        The runs of each trained row, by its label.
+
+    Raises:
+        ValueError: Unknown experiment or row.
+    """
+    check_choice("experiment", experiment, EXPERIMENTS)
+    changes = EXPERIMENTS[experiment]
+    some = {"all": list(changes), "none": [], "first": list(changes)[:2]}
+    labels = some[rows] if rows in some else [label.strip() for label in rows.split(";")]
+    for label in labels:
+        check_choice(f"row of {experiment}", label, changes)
+    found: dict[str, list[Run]] = {label: [] for label in labels}
+    for seed in range(base.seed, base.seed + seeds):
+        for label in labels:
+            asked = row_settings(base, changes[label])
+            found[label].append(train(asked.model_copy(update={"seed": seed})))
+    return found
 
 
 def _launch(settings: TrainSettings, processes: int) -> subprocess.Popen[str]:

@@ -51,6 +51,8 @@ class LessonSettings(BaseModel):
         seeds: how many seeds a comparison runs over; the profile's number where 0.
         compare: also run what the lesson's result is compared with.
         processes: how many processes train together.
+        rows: rows of an experiment that are trained here: "all", "none", "first" (two of them), or
+            their labels, separated by semicolons; the profile's choice where "".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,12 +63,13 @@ class LessonSettings(BaseModel):
     seeds: int = Field(default=0, ge=0)
     compare: bool = True
     processes: int = Field(default=1, ge=1)
+    rows: str = ""
 
 
-LESSON_PROFILES: dict[str, dict[str, int]] = {
-    "smoke": {"images": 16, "seeds": 1},
-    "lab": {"images": 200, "seeds": 3},
-    "paper": {"images": 1000, "seeds": 3},
+LESSON_PROFILES: dict[str, dict[str, int | str]] = {
+    "smoke": {"images": 16, "seeds": 1, "rows": "first"},
+    "lab": {"images": 200, "seeds": 3, "rows": "none"},
+    "paper": {"images": 1000, "seeds": 3, "rows": "all"},
 }
 
 

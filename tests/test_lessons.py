@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from satkit import lessons
+from satkit import lessons, paper
 from satkit.data import aviary
+from satkit.settings import TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,26 @@ def test_a_lesson_on_boxes_stops_where_there_are_none():
     lessons.require_boxes([bare, boxed, bare])
     with pytest.raises(ValueError, match="no boxes, and this lesson scores boxes"):
         lessons.require_boxes([bare] * 3)
+
+
+def test_rows_of_an_experiment_are_trained_once(tmp_path):
+    base = TrainSettings.for_profile(
+        "smoke", pretrained=False, train_images=8, eval_images=6, runs_dir=str(tmp_path), seed=4,
+    )  # fmt: skip
+    found = lessons.train_rows("table10_gate", base, "first", seeds=2)
+    assert list(found) == ["before softmax", "after softmax"]
+    assert [run.settings.seed for run in found["after softmax"]] == [4, 5]
+    assert {run.settings.options["gate"] for run in found["before softmax"]} == {"before_softmax"}
+    again = lessons.train_rows("table10_gate", base, "after softmax")
+    assert again == {"after softmax": found["after softmax"][:1]}
+    assert lessons.train_rows("table10_gate", base, "none") == {}
+    with pytest.raises(ValueError, match="row of table10_gate is 'befor'"):
+        lessons.train_rows("table10_gate", base, "befor")
+
+
+def test_row_settings_are_those_of_the_sweep():
+    base = TrainSettings.for_profile("lab", epochs=3, gate="before_softmax")
+    cam = paper.row_settings(base, {"method": "cam"})
+    assert cam == TrainSettings.for_profile("lab", epochs=3, method="cam")
+    alone = paper.row_settings(base, {"pixel_term": "none"})
+    assert (alone.epochs, alone.pixel_term, alone.area_term) == (3, "none", "batch_area")

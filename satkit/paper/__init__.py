@@ -3,7 +3,7 @@
 from satkit.paper.cells import cells, check_schema, list_tables, published, table, wide
 from satkit.paper.claims import claims, ledger, ledger_text
 from satkit.paper.experiments import EXPERIMENTS
-from satkit.paper.measured import banner, beside, measured
+from satkit.paper.measured import banner, beside, measured, row_settings
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "list_tables",
     "measured",
     "published",
+    "row_settings",
     "statements",
     "table",
     "wide",
