@@ -22,10 +22,10 @@ import satkit
 from satkit.boxes import prepare_maps
 from satkit.choices import check_choice
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
-from satkit.evaluate import collect, score
+from satkit.evaluation import collect, score
 from satkit.lessons import part_coverage
 from satkit.results import build_model
-from satkit.train import limit, load_datasets
+from satkit.training import limit, load_datasets
 
 RESULTS = Path(__file__).parent / "results"
 ALONE = {"area_term": "none", "pixel_term": "none"}

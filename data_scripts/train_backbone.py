@@ -36,10 +36,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import binary_average_precision
 
-from satkit.backbones import SHIPPED_BACKBONE, SHIPPED_WEIGHTS, create_backbone
+from satkit.backbones import create_backbone
 from satkit.data import aviary
 from satkit.data.aviary import Aviary
 from satkit.results import provenance
+from satkit.weights import SHIPPED_BACKBONE, SHIPPED_WEIGHTS
 
 TEACHER = "deit_tiny_patch16_224"
 SIDE, CROP, PATCH = 112, 96, 8  # pixels: of a drawing, of what the student sees, of one token

@@ -9,10 +9,10 @@ import typer
 
 from satkit.boxes import prepare_maps
 from satkit.data import Selection, denormalize
-from satkit.evaluate import collect
+from satkit.evaluation import collect
 from satkit.figures import localization_grid
 from satkit.results import open_run
-from satkit.train import load_datasets
+from satkit.training import load_datasets
 
 PICTURE = Path(__file__).parent / "_static" / "sat_on_aviary.png"
 

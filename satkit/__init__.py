@@ -1,13 +1,21 @@
-"""Spatial-Aware Token (SAT) for weakly supervised object localization: model, losses, metrics."""
+"""Spatial-Aware Token (SAT) for weakly supervised object localization: model, losses, metrics.
 
-from satkit import boxes, data, losses, metrics, results
-from satkit.checkpoints import load_official_checkpoint
-from satkit.evaluate import evaluate
-from satkit.methods import create_model, list_methods
-from satkit.model import Localization
-from satkit.notebooks import configure
-from satkit.settings import TrainSettings
-from satkit.train import train
+Names are imported when they are first used: choosing the settings of a notebook needs no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from satkit import boxes, data, losses, metrics, results
+    from satkit.checkpoints import load_official_checkpoint
+    from satkit.evaluation import evaluate
+    from satkit.methods import create_model, list_methods
+    from satkit.model import Localization
+    from satkit.notebooks import configure
+    from satkit.settings import TrainSettings
+    from satkit.training import train
 
 __version__ = "0.1.0"
 
@@ -26,3 +34,17 @@ __all__ = [
     "results",
     "train",
 ]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    ["boxes", "data", "losses", "metrics", "results"],
+    {
+        "checkpoints": ["load_official_checkpoint"],
+        "evaluation": ["evaluate"],
+        "methods": ["create_model", "list_methods"],
+        "model": ["Localization"],
+        "notebooks": ["configure"],
+        "settings": ["TrainSettings"],
+        "training": ["train"],
+    },
+)

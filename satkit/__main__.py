@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from satkit import distributed, doctor, notebooks, results
 from satkit.data import load as load_dataset
 from satkit.data.sources import overview
-from satkit.evaluate import evaluate as evaluate_model
+from satkit.evaluation import evaluate as evaluate_model
 from satkit.methods import METHODS
 from satkit.predict import predict
 from satkit.progress import interruptible
 from satkit.settings import TrainSettings
-from satkit.train import load_datasets
-from satkit.train import train as train_model
+from satkit.training import load_datasets
+from satkit.training import train as train_model
 
 app = typer.Typer(
     help=(

@@ -28,11 +28,9 @@ from torch.utils.checkpoint import checkpoint
 
 from satkit.choices import did_you_mean
 from satkit.conformer import Conformer
+from satkit.weights import SHIPPED_BACKBONE, SHIPPED_WEIGHTS
 
 Backbone: TypeAlias = VisionTransformer | Conformer
-
-SHIPPED_BACKBONE = "vit_pico_convstem8_96"
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / f"{SHIPPED_BACKBONE}.safetensors"
 
 default_cfgs = generate_default_cfgs(
     {

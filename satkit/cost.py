@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -20,7 +21,7 @@ from satkit.backbones import recompute_activations
 from satkit.data.prepare import BYTES_PER_PIXEL
 from satkit.results import build_model
 from satkit.settings import TrainSettings
-from satkit.train import losses_of, precision_of
+from satkit.training import losses_of, precision_of
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Batches whose memory :func:`estimate` measures; the rest is a straight line
@@ -118,6 +119,25 @@ def training_memory(settings: TrainSettings, num_classes: int) -> float:
         RuntimeError: The step failed.
     """
     return _in_own_process(_measure_memory, settings, num_classes)[0]
+
+
+def step_seconds(settings: TrainSettings, num_classes: int, steps: int = 3) -> float:
+    """Time of a training step on random pixels, without loading and optimizer.
+
+    Args:
+        settings: Of the run; its ``batch_size`` is the step's.
+        num_classes: C.
+        steps: How many are timed, after one to warm up.
+
+    Returns:
+        Seconds, the median.
+    """
+    train_step, seconds = _Step(settings, num_classes), []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        train_step.on_pixels(settings.batch_size)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
 def estimate(

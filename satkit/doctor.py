@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from satkit.backbones import SHIPPED_WEIGHTS
 from satkit.data import NAMES, default_root
+from satkit.weights import SHIPPED_WEIGHTS
 
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "numba", "opencv-python")
 EXTRAS = {"notebooks": ("papermill", "jupytext"), "docs": ("sphinx", "myst_nb")}

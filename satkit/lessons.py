@@ -25,7 +25,7 @@ from satkit.losses import total_loss
 from satkit.notebooks import in_project
 from satkit.results import Run, device_name, provenance, read_json, write_json
 from satkit.settings import TrainSettings
-from satkit.train import train
+from satkit.training import train
 
 
 def simulate_map(

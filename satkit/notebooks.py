@@ -29,7 +29,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from satkit.choices import did_you_mean
-from satkit.data import default_root
 from satkit.settings import Profile, TrainSettings, all_options
 
 Value = int | float | str | bool
@@ -142,7 +141,8 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
     """
     lesson = LessonSettings.model_fields
     training = [name for name in TrainSettings.model_fields if name not in lesson]
-    training += all_options()
+    if not {*lesson, *training}.issuperset(parameters):
+        training += all_options()  # which imports torch, and most notebooks name none
     reject_unknown(notebook, parameters, [*lesson, *training])
     given = {n: v for n, v in parameters.items() if n == "seed" or isinstance(v, bool) or v}
     train = None
@@ -172,6 +172,8 @@ def _data_root(train: TrainSettings | None) -> Path | None:
     """Return where the data are looked for, None if they are embedded, remote or there are none."""
     if train is None or train.dataset == "aviary" or "://" in train.data_root:
         return None
+    from satkit.data import default_root  # and with it torch
+
     return Path(train.data_root).expanduser() if train.data_root else default_root(train.dataset)
 
 

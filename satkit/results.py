@@ -38,8 +38,8 @@ COMPUTING = (
     "boxes.py",
     "metrics.py",
     "data/*.py",
-    "train.py",
-    "evaluate.py",
+    "training.py",
+    "evaluation.py",
     "distributed.py",
 )
 

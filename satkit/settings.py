@@ -9,9 +9,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from satkit.backbones import SHIPPED_BACKBONE
 from satkit.choices import check_choice, did_you_mean
 from satkit.methods import METHODS, check_options
+from satkit.weights import SHIPPED_BACKBONE
 
 Profile = Literal["smoke", "lab", "paper"]
 DatasetName = Literal[
@@ -208,11 +208,11 @@ class TrainSettings(BaseModel):
         """
         method = str(given.get("method", "sat"))
         check_choice("method", method, METHODS)
-        options = {
-            n: given.pop(n) for n in all_options() if n in given and n not in cls.model_fields
-        }
-        for name in given:
-            if name not in cls.model_fields:
+        others = [name for name in given if name not in cls.model_fields]
+        known = all_options() if others else []
+        options = {name: given.pop(name) for name in others if name in known}
+        for name in others:
+            if name not in known:
                 valid = [*cls.model_fields, *METHODS[method].options]
                 raise ValueError(
                     f"there is no setting {name!r}.{did_you_mean(name, valid)} Settings: "

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import sys
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +17,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 import satkit
 from satkit import distributed, results
 from satkit import train as train_function
-from satkit.evaluate import collect
+from satkit import training as train_module
+from satkit.data import loader as loader_module
+from satkit.evaluation import collect
 from satkit.settings import TrainSettings
 from tests.processes import join, start
-
-train_module, loader_module = sys.modules["satkit.train"], sys.modules["satkit.data.loader"]
 
 #: batches of 5, 5 and 1: uneven parts, and at last an image for only one of two processes
 COMMON = {

@@ -7,7 +7,7 @@ from satkit import create_model, load_official_checkpoint
 from satkit.backbones import create_backbone, patch_grid, run_block
 from satkit.losses import total_loss
 from satkit.model import SAT, SpatialQueryAttention, freeze, spatial_block_indices
-from satkit.train import parameter_groups
+from satkit.training import parameter_groups
 from tests.recipe import FIXTURES, draw_images, draw_weights, official_names
 
 SMALL = "vit_pico_convstem8_96"

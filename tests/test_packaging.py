@@ -1,8 +1,10 @@
 """The files around the package say the same thing as pyproject.toml."""
 
+import inspect
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -93,3 +95,17 @@ def test_ci_calls_the_readme_s_test_command():
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md"])
 def test_file_is_there(name):
     assert (ROOT / name).stat().st_size > 200
+
+
+def test_choosing_settings_imports_no_torch():
+    """So the first cells of a notebook take a second."""
+    code = """
+        import sys, satkit
+        satkit.configure("05_train_cub", profile="lab", dataset="", method="cam", seed=0)
+        heavy = {"torch", "torchvision", "timm", "accelerate", "torchmetrics"} & set(sys.modules)
+        sys.exit(f"imported: {heavy}" if heavy else 0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", inspect.cleandoc(code)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

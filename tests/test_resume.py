@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 import time
 
 import pandas as pd
@@ -10,11 +9,12 @@ import pytest
 import torch
 
 import satkit
+from satkit import evaluation as evaluate_module
 from satkit import results
+from satkit import training as train_module
 from satkit.settings import TrainSettings
 from tests.processes import CONTEXT
 
-train_module, evaluate_module = sys.modules["satkit.train"], sys.modules["satkit.evaluate"]
 KILLS = 20
 
 

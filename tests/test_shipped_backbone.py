@@ -18,7 +18,8 @@ import typer
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from satkit.backbones import SHIPPED_BACKBONE, SHIPPED_WEIGHTS, create_backbone
+from satkit.backbones import create_backbone
+from satkit.weights import SHIPPED_BACKBONE, SHIPPED_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 

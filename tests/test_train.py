@@ -1,7 +1,6 @@
 import itertools
 import json
 import shutil
-import sys
 from typing import ClassVar
 
 import numpy as np
@@ -13,10 +12,9 @@ from PIL import Image
 import satkit
 from satkit import results
 from satkit import train as train_function
+from satkit import training as module
 from satkit.data.aviary import Aviary
 from satkit.settings import TrainSettings
-
-module = sys.modules["satkit.train"]
 
 
 def tiny_settings(runs, **given) -> TrainSettings:

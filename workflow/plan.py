@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from satkit.choices import check_choice
 from satkit.data import NAMES
 from satkit.settings import TrainSettings
-from satkit.train import first_stage
+from satkit.training import first_stage
 
 ROOT = Path(__file__).parents[1]
 ALONE = {"area_term": "none", "pixel_term": "none"}
@@ -92,6 +92,14 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "(a) area, one stage": {"area_term": "area"},
         "(b) area, two stages": {"area_term": "area", "two_stage": True},
         "(c) batch area": {},
+    },
+    "discrepancies": {  # docs/discrepancies.md: the paper's words or another reading, each alone
+        "authors' code": {},
+        "similarity as in Eq. 4": {"similarity": "paper"},
+        "mean of the heads' sigmoids": {"similarity": "mean_of_sigmoids"},
+        "kernel with σ = 6": {"smoothing": "gaussian"},
+        "kernel at the border: replicate": {"padding": "replicate"},
+        "cosine schedule": {"schedule": "cosine"},
     },
     "table16_cnn_methods": {"PSOL": {"method": "psol"}, "SPOL": {"method": "spol"}, "SAT": {}},
     # the paper draws Fig. 4 without naming its points; these are ours

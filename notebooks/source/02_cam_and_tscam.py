@@ -116,7 +116,7 @@ results_table([{"method": name, **run.metrics} for name, run in runs.items()])
 import numpy as np
 
 from satkit.boxes import prepare_maps
-from satkit.train import limit, load_datasets
+from satkit.training import limit, load_datasets
 
 sets = load_datasets(runs["TS-CAM"].settings)
 test = limit(sets["test"], min(settings.images, len(sets["test"])))

@@ -65,7 +65,7 @@ settings = satkit.configure(
 
 # %%
 from satkit.lessons import require_boxes
-from satkit.train import load_datasets
+from satkit.training import load_datasets
 
 sets = load_datasets(settings.train)
 require_boxes(sets["test"])
@@ -159,7 +159,7 @@ pd.Series(shown, dtype=object, name=run.dir.name).to_frame()
 
 # %%
 from satkit.boxes import prepare_maps
-from satkit.evaluate import collect
+from satkit.evaluation import collect
 from satkit.figures import localization_grid
 
 test = collect(run.model(), sets["test"], workers=settings.train.workers, label="test images")
@@ -372,7 +372,7 @@ print("\n".join(verdicts) or "nothing to compare with: compare is False")
 # %%
 from satkit.figures import COLORS
 from satkit.lessons import part_coverage
-from satkit.train import limit
+from satkit.training import limit
 
 some = limit(sets["test"], min(settings.images, len(sets["test"])))
 coverage = {}

@@ -95,7 +95,7 @@ pd.DataFrame({name: {key: getattr(of, key) for key in changed} for name, of in p
 # ImageNet run take here? Minutes, days, or years?
 
 # %%
-from satkit.train import load_datasets
+from satkit.training import load_datasets
 
 sets = load_datasets(settings.train)
 for split, images_of in sets.items():
@@ -167,7 +167,7 @@ show(loss_curves(run.steps))
 # %%
 import numpy as np
 
-from satkit.evaluate import collect
+from satkit.evaluation import collect
 
 test = collect(run.model(), sets["test"], workers=settings.train.workers, label="test images")
 areas = test.maps.mean(dim=(1, 2))  # [N]: share of foreground of each image

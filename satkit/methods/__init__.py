@@ -1,4 +1,7 @@
-"""Localizers by name: SAT and the methods that the paper compares it with."""
+"""Localizers by name: SAT and the methods that the paper compares it with.
+
+What needs torch is imported where a model is made, so that settings are checked without it.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
-from torch import nn
 
-from satkit import backbones
-from satkit.checkpoints import read_weights
 from satkit.choices import check_choice, did_you_mean
-from satkit.methods.attention_map import AttentionMap
-from satkit.methods.bas import BAS
-from satkit.methods.cam import CAM
-from satkit.methods.lctr import LCTR
-from satkit.methods.ornet import ORNet
-from satkit.methods.psol import PSOL
-from satkit.methods.scm import SCM
-from satkit.methods.spol import SPOL
-from satkit.methods.tscam import TSCAM
-from satkit.model import SAT
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -31,7 +25,7 @@ class Method:
     """What satkit knows about a method.
 
     Attributes:
-        build: ``build(backbone, num_classes, **options)`` gives the localizer.
+        source: ``module:class`` of the localizer.
         backbones: Kinds of backbone that it works on, see :func:`satkit.backbones.kind`.
         foreground: Its maps are foreground probabilities, so SAT's losses can be put on them.
         spatial_losses: They are, unless the settings say otherwise.
@@ -39,11 +33,17 @@ class Method:
             ``classifier``. "": it needs none.
     """
 
-    build: Callable[..., nn.Module]
+    source: str
     backbones: tuple[str, ...] = ("vit",)
     foreground: bool = False
     spatial_losses: bool = False
     classifier: str = ""
+
+    @property
+    def build(self) -> Callable[..., nn.Module]:
+        """``build(backbone, num_classes, **options)`` gives the localizer."""
+        builder: Callable[..., nn.Module] = resolve_name(self.source)
+        return builder
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,16 +57,18 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "sat": Method(SAT, ("vit", "conformer"), foreground=True, spatial_losses=True),
-    "cam": Method(CAM, ("vit", "cnn", "conformer")),
-    "tscam": Method(TSCAM, ("vit", "conformer")),
-    "scm": Method(SCM),
-    "lctr": Method(LCTR),
-    "attention_map": Method(AttentionMap, foreground=True, spatial_losses=True),
-    "bas": Method(BAS, ("vit", "cnn"), foreground=True),
-    "ornet": Method(ORNet, foreground=True, classifier="cam"),
-    "psol": Method(PSOL, classifier="cam"),
-    "spol": Method(SPOL, classifier="tscam"),
+    "sat": Method("satkit.model:SAT", ("vit", "conformer"), foreground=True, spatial_losses=True),
+    "cam": Method("satkit.methods.cam:CAM", ("vit", "cnn", "conformer")),
+    "tscam": Method("satkit.methods.tscam:TSCAM", ("vit", "conformer")),
+    "scm": Method("satkit.methods.scm:SCM"),
+    "lctr": Method("satkit.methods.lctr:LCTR"),
+    "attention_map": Method(
+        "satkit.methods.attention_map:AttentionMap", foreground=True, spatial_losses=True
+    ),
+    "bas": Method("satkit.methods.bas:BAS", ("vit", "cnn"), foreground=True),
+    "ornet": Method("satkit.methods.ornet:ORNet", foreground=True, classifier="cam"),
+    "psol": Method("satkit.methods.psol:PSOL", classifier="cam"),
+    "spol": Method("satkit.methods.spol:SPOL", classifier="tscam"),
 }
 
 
@@ -89,6 +91,8 @@ def check_options(method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: Unknown method, option or value; the message says which methods have the option.
     """
     check_choice("method", method, METHODS)
+    if not options:
+        return {}
     own, checked = METHODS[method].options, {}
     hints = get_type_hints(METHODS[method].build.__init__)  # type: ignore[misc]
     for name, value in options.items():
@@ -142,6 +146,9 @@ def create_model(
         ValueError: Unknown method, backbone or option, or weights that do not fit.
         FileNotFoundError: ``checkpoint`` does not exist.
     """
+    from satkit import backbones
+    from satkit.checkpoints import read_weights
+
     options = check_options(method, options)
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}; expected at least 1")
@@ -170,7 +177,9 @@ def create_model(
 
 
 def _check_backbone(method: str, backbone: str) -> None:
-    kind = backbones.kind(backbone)
+    from satkit.backbones import kind as kind_of
+
+    kind = kind_of(backbone)
     if kind not in METHODS[method].backbones:
         able = [name for name, entry in METHODS.items() if kind in entry.backbones]
         raise ValueError(

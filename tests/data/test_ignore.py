@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from satkit.data import Photographs, Transform, collate
 from satkit.data.files import Listing, Record, check
-from satkit.evaluate import evaluate
+from satkit.evaluation import evaluate
 from satkit.metrics import MaskLocalization
 from satkit.model import Localization
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -16,10 +15,11 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from satkit import training
 from satkit.data import NAMES, Transform, load, read_mask
-from satkit.evaluate import score
+from satkit.evaluation import score
 from satkit.settings import TrainSettings
-from satkit.train import load_datasets, train
+from satkit.training import load_datasets, train
 
 CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -624,7 +624,6 @@ def settings_for(root: Path, dataset: str, **given: object) -> TrainSettings:
 def test_training_on_openimages_chooses_by_pxap_on_its_val(openimages, monkeypatch):
     """Photographs have masks and no boxes; the second epoch is made to look better."""
     pxap = iter([20.0, 50.0])
-    module = sys.modules["satkit.train"]
 
     def better_later(outputs: object, **options: object) -> dict[str, float]:
         numbers = score(outputs, **options)
@@ -632,7 +631,7 @@ def test_training_on_openimages_chooses_by_pxap_on_its_val(openimages, monkeypat
         assert numbers["pxap"] > 0
         return {**numbers, "top1_cls": 50.0, "pxap": next(pxap, 0.0)}
 
-    monkeypatch.setattr(module, "score", better_later)
+    monkeypatch.setattr(training, "score", better_later)
     settings = settings_for(
         openimages, "openimages", protocol="wsoleval", epochs=2, evaluate_from=1
     )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from satkit.boxes import component_boxes, iou, prepare_maps
-from satkit.evaluate import Outputs, score
+from satkit.evaluation import Outputs, score
 from satkit.metrics import BoxLocalization
 from tests.recipe import FIXTURES
 

@@ -12,7 +12,7 @@ import yaml
 
 from satkit.__main__ import join_parameters
 from satkit.settings import TrainSettings
-from satkit.train import first_stage
+from satkit.training import first_stage
 from tests.workflow.conftest import ROOT
 
 CONFIGS = ROOT / "workflow" / "config"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
-from satkit.evaluate import Outputs, collect, predictions, score
+from satkit.evaluation import Outputs, collect, predictions, score
 from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze

@@ -1,0 +1,92 @@
+"""How long the notebooks take: first and second execution, and the set-up cells of each.
+
+    python benchmarks/notebooks.py lab
+
+The first execution starts without any finished run; the second finds those of the first. Set-up is
+what a notebook does until its settings are checked (`import satkit`, `configure`), in the second
+execution. Results go to benchmarks/results/notebooks_<profile>.json, with the targets.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import nbformat
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.goals import goal, say
+from satkit.notebooks import run
+from satkit.results import provenance, write_json
+
+RESULTS = Path(__file__).parent / "results"
+#: Seconds: of the whole series by profile and execution, and of one notebook's set-up
+TARGETS = {"smoke": {"first": 720.0}, "lab": {"first": 1200.0, "second": 120.0}}
+SETUP_TARGET = 3.0
+
+
+def setup_seconds(path: Path) -> float:
+    """Seconds of an executed notebook's cells until its settings were checked."""
+    spent = 0.0
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type != "code":
+            continue
+        about = cell.metadata.papermill
+        start, end = map(datetime.fromisoformat, (about.start_time, about.end_time))
+        spent += (end - start).total_seconds()
+        if "configure(" in cell.source:
+            return spent
+    raise ValueError(f"{path} has no cell that calls configure")
+
+
+def execute(folder: Path, profile: str, force: bool) -> dict[str, float]:
+    """Execute the series; return the seconds of each notebook."""
+    outcomes = run(None, profile, {"runs_dir": str(folder / "runs")}, folder / "out", force=force)
+    failed = [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failed:
+        raise SystemExit("\n".join(failed))
+    return {outcome.name: outcome.seconds for outcome in outcomes}
+
+
+def judge(seconds: dict[str, dict[str, float]], profile: str) -> dict[str, Any]:
+    """Goals of the series; ``seconds`` holds ``first``, ``second`` and ``setup`` by notebook."""
+    goals = {
+        f"{which} execution of the series": goal(
+            sum(seconds[which].values()), target, more=False, unit="s"
+        )
+        for which, target in TARGETS[profile].items()
+    }
+    longest = max(seconds["setup"].values())
+    return {**goals, "longest set-up": goal(longest, SETUP_TARGET, more=False, unit="s")}
+
+
+def main(
+    profile: Annotated[str, typer.Argument(help="smoke or lab.")] = "lab",
+) -> None:
+    if profile not in TARGETS:
+        raise typer.BadParameter(f"{profile!r}; expected one of {', '.join(TARGETS)}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seconds = {"first": execute(folder, profile, force=False)}
+        seconds["second"] = execute(folder, profile, force=True)
+        seconds["setup"] = {
+            path.stem: round(setup_seconds(path), 2) for path in sorted(folder.glob("out/*.ipynb"))
+        }
+    about = provenance("cpu", "embedded")
+    about |= {"cores": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[1], 1)}
+    goals = judge(seconds, profile)
+    write_json(
+        RESULTS / f"notebooks_{profile}.json",
+        {"provenance": about, "profile": profile, "seconds": seconds, "goals": goals},
+    )
+    say(goals)
+
+
+if __name__ == "__main__":
+    typer.run(main)
