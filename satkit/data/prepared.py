@@ -222,6 +222,10 @@ class Stored(NamedTuple):
                 raise ValueError(f"{name} is {array.shape[:2]} (h, w), not {self.side} squared")
         return Resized(image, maps, (row["height"], row["width"]))
 
+    def read_bytes(self, index: int) -> bytes:
+        """Read the file of one photograph."""
+        return self._read(self.rows.slice(index, 1).to_pylist()[0], 0, "")[0]
+
     def _read(self, row: dict[str, Any], number: int, map_name: str) -> tuple[bytes, str]:
         """Read a photograph (number 0) or a map that belongs to it; also say what it is called."""
         if row["shard"] is None:
