@@ -5,12 +5,15 @@
 
 Every run is a run of satkit (settings, provenance, predictions under ``runs/tables``); a finished
 one is not done again. ``results/table_<dataset>.csv`` gets a row for each run, which replaces an
-earlier row of the same method and seed. README.md, docs/results.md and docs/methods/comparison.md
-show what these files hold; ``python benchmarks/tables.py --show`` writes them anew.
+earlier row of the same method and seed; its column ``given`` holds the settings that differ from
+the lab profile, for ``python -m satkit ledger``. README.md, docs/results.md and
+docs/methods/comparison.md show what these files hold; ``python benchmarks/tables.py --show`` writes
+them anew.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,9 +152,17 @@ def train_row(name: str, seed: int, given: dict[str, Any], runs_dir: str) -> dic
     if seed == 0:
         numbers |= {**costs(run), "untrained_gt_known": untrained(run)}
     origin = {**run.provenance, "run": run.dir.name}
-    head = {"row": name, "seed": seed, "selection": settings.selection, "epochs": settings.epochs}
+    head = {"row": name, "dataset": settings.dataset, "seed": seed}
+    head |= {"given": json.dumps(portable(given))}
+    head |= {"selection": settings.selection, "epochs": settings.epochs}
     print(f"{name}, seed {seed}: GT-known {numbers['gt_known']:.1f}", flush=True)
     return {**head, **numbers, **{k: origin[k] for k in PROVENANCE}}
+
+
+def portable(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings that a row differs by, without the folders of this machine."""
+    values = {k: v for k, v in given.items() if v != "" and k not in ("dataset", "data_root")}
+    return {k: Path(v).name if k == "checkpoint" else v for k, v in values.items()}
 
 
 def coverage(run: satkit.results.Run, count: int = 300) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from satkit import boxes, data, losses, metrics, results
+    from satkit import boxes, data, losses, metrics, paper, results, stats
     from satkit.checkpoints import load_official_checkpoint
     from satkit.evaluation import evaluate
     from satkit.methods import create_model, list_methods
@@ -31,13 +31,15 @@ __all__ = [
     "load_official_checkpoint",
     "losses",
     "metrics",
+    "paper",
     "results",
+    "stats",
     "train",
 ]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    ["boxes", "data", "losses", "metrics", "results"],
+    ["boxes", "data", "losses", "metrics", "paper", "results", "stats"],
     {
         "checkpoints": ["load_official_checkpoint"],
         "evaluation": ["evaluate"],

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from pydantic import ValidationError
 
-from satkit import distributed, doctor, notebooks, results
+from satkit import distributed, doctor, notebooks, paper, results
 from satkit.data import load as load_dataset
 from satkit.data.sources import overview
 from satkit.evaluation import evaluate as evaluate_model
@@ -241,6 +242,24 @@ def data_command(
             f"{len(item['boxes'])} boxes, {'a' if 'mask' in item else 'no'} mask, "
             f"size {tuple(item['size'])}"
         )
+
+
+@app.command("ledger")
+def ledger_command(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RESULTS.csv]...", help="Result files; finished runs without."),
+    ] = None,
+    runs_dir: Annotated[str, typer.Option(help="Folder of all runs.")] = "runs",
+    out: Annotated[str, typer.Option(help="Write the whole ledger to this CSV file.")] = "",
+) -> None:
+    """Judge the paper's claims by measured runs: effect, 95 % interval over seeds, verdict."""
+    _check_out(out)
+    measured = pd.concat(map(pd.read_csv, files)) if files else results.load(runs_dir=runs_dir)
+    table = paper.ledger(measured)
+    if out:
+        table.to_csv(out, index=False)
+    print(paper.ledger_text(table))
 
 
 def _check_out(out: str) -> None:

@@ -213,7 +213,7 @@ def score(
     numbers = classification(outputs.logits, outputs.labels)
     boxed = [index for index, boxes in enumerate(outputs.boxes) if len(boxes)]
     if boxed:
-        numbers |= _localization(outputs, boxed, protocol, thresholds, threshold)
+        numbers |= _localization(outputs, protocol, thresholds, threshold)
     else:
         numbers["threshold"] = DEFAULT_THRESHOLD if threshold is None else threshold
     counts = {"images": len(outputs.paths), "images_with_boxes": len(boxed)}
@@ -238,24 +238,49 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 def _localization(
     outputs: Outputs,
-    boxed: list[int],
     protocol: str,
     thresholds: Sequence[float] | None,
     threshold: float | None,
 ) -> dict[str, float]:
     """What needs boxes, over the images that have some."""
     grid = (thresholds or None) if threshold is None else [threshold]
+    metric = _box_metric(outputs, protocol, grid)
+    values = metric.compute() if threshold is None else metric.at(threshold)
+    numbers = {k: float(v) for k, v in values.items() if not k.endswith("_cls")}
+    boxes = [found for found in outputs.boxes if len(found)]
+    return {**numbers, **full_image_box(boxes, outputs.image_size)}
+
+
+def _box_metric(
+    outputs: Outputs, protocol: str, thresholds: Sequence[float] | None
+) -> BoxLocalization:
+    """The box metric of all images that have boxes."""
+    boxed = [index for index, boxes in enumerate(outputs.boxes) if len(boxes)]
     metric = BoxLocalization(
         protocol=protocol,
-        thresholds=grid,
+        thresholds=thresholds,
         image_size=outputs.image_size,
         sync_on_compute=False,  # the outputs are those of all processes already
     )
     boxes = [outputs.boxes[index] for index in boxed]
     metric.update(outputs.maps[boxed], boxes, outputs.logits[boxed], outputs.labels[boxed])
-    values = metric.compute() if threshold is None else metric.at(threshold)
-    numbers = {k: float(v) for k, v in values.items() if not k.endswith("_cls")}
-    return {**numbers, **full_image_box(boxes, outputs.image_size)}
+    return metric
+
+
+def threshold_curve(outputs: Outputs, *, protocol: str = "sat") -> pd.DataFrame:
+    """Localization accuracy over the threshold (Fig. 7).
+
+    Args:
+        outputs: Of :func:`collect`, some with boxes.
+        protocol: Localization protocol.
+
+    Returns:
+        ``threshold`` 0.01 … 0.99, ``gt_known`` and ``top1_loc`` in percent.
+    """
+    grid = np.arange(1, 100) / 100
+    metric = _box_metric(outputs, protocol, grid.tolist())
+    curves = metric.curves()
+    return pd.DataFrame({name: curves[name] for name in ("threshold", "gt_known", "top1_loc")})
 
 
 def full_image_box(boxes: Sequence[np.ndarray], image_size: int) -> dict[str, float]:

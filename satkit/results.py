@@ -95,6 +95,22 @@ class Run:
         return pd.read_csv(self.dir / "predictions.csv")
 
     @property
+    def curve(self) -> pd.DataFrame:
+        """Test accuracy at every threshold: ``threshold`` 0-1, ``gt_known``, ``top1_loc``."""
+        return pd.read_csv(self.dir / "curve.csv")
+
+    def curve_points(self, step: int = 5) -> dict[str, float]:
+        """Every ``step``-th point of the GT-known curve as ``gt_known@0.05`` …, percent.
+
+        Empty for runs of versions that wrote no curve, or without boxes.
+        """
+        if not (self.dir / "curve.csv").is_file():
+            return {}
+        points = self.curve.iloc[step - 1 :: step]
+        pairs = zip(points["threshold"], points["gt_known"], strict=True)
+        return {f"gt_known@{threshold:.2f}": value for threshold, value in pairs}
+
+    @property
     def stale(self) -> str:
         """Why the numbers may differ from what today's code gives; empty where they do not."""
         if not self.finished:
@@ -109,6 +125,7 @@ class Run:
         return {
             "run": str(self.dir),
             "settings": self.settings.model_dump(mode="json"),
+            "given": self.settings.given(),
             "metrics": self.metrics,
             "provenance": origin,
         }

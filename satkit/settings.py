@@ -224,19 +224,26 @@ class TrainSettings(BaseModel):
         given["options"] = {**given.get("options", {}), **options}
         return cls(**{**defaults, "profile": profile, **given})
 
+    def given(self) -> dict[str, Any]:
+        """What ``for_profile`` has to be given beside the profile to make these settings.
+
+        Returns:
+            Data set, method, and all values and options that differ from the profile's, by name.
+        """
+        kind = {"dataset": self.dataset, "method": self.method}
+        default = TrainSettings.for_profile(self.profile, **kind).model_dump()
+        values = {n: v for n, v in self.model_dump().items() if v != default[n]}
+        values.pop("options", None)
+        return {**kind, **values, **self.options}
+
     def arguments(self) -> list[str]:
         """Words for ``python -m satkit train`` that make these settings.
 
         Returns:
             ``--profile`` and ``-p NAME VALUE`` of all that differs from it.
         """
-        kind = {"dataset": self.dataset, "method": self.method}
-        default = TrainSettings.for_profile(self.profile, **kind).model_dump()
-        values = {n: v for n, v in self.model_dump().items() if v != default[n]}
-        values |= {**kind, **self.options}
-        values.pop("options", None)
         words = ["--profile", self.profile]
-        for name, value in values.items():
+        for name, value in self.given().items():
             text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += ["-p", name, text]
         return words

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
-from satkit.evaluation import Outputs, collect, predictions, score
+from satkit.evaluation import Outputs, collect, predictions, score, threshold_curve
 from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
@@ -442,6 +442,8 @@ class _Loop:
         distributed.wait()
 
     def _write_results(self, outputs: Outputs) -> None:
+        from satkit.stats import median_iou  # and with it scipy's statistics, a second
+
         settings, folder = self.settings, self.run.dir
         metrics = score(outputs, protocol=settings.protocol, threshold=self.threshold)
         at_best = score(outputs, protocol=settings.protocol, thresholds=settings.thresholds)
@@ -449,6 +451,9 @@ class _Loop:
         write_atomically(folder / "steps.csv", pd.DataFrame(self.steps).to_csv(index=False))
         table = predictions(outputs, protocol=settings.protocol, threshold=self.threshold)
         write_atomically(folder / "predictions.csv", table.to_csv(index=False))
+        if any(len(boxes) for boxes in outputs.boxes):
+            curve = threshold_curve(outputs, protocol=settings.protocol)
+            write_atomically(folder / "curve.csv", curve.to_csv(index=False))
         seen = sum(map(self._batch_length, range(self.batches))) * settings.epochs
         speed = {
             "train_seconds": self.seconds,
@@ -466,6 +471,8 @@ class _Loop:
             "test_threshold": at_best["threshold"],
             **speed,
         }
+        if (table["iou"] >= 0.5).any():
+            extra["median_iou"] = median_iou(table)
         write_json(folder / "metrics.json", {**metrics, **extra})
         self.run.state_file.unlink(missing_ok=True)
 

@@ -24,7 +24,9 @@ def call(capsys):
     return run
 
 
-@pytest.mark.parametrize("command", ["doctor", "run", "train", "evaluate", "predict", "data"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "run", "train", "evaluate", "predict", "data", "ledger"]
+)
 def test_every_command_has_help(call, command):
     code, out, _ = call(command, "--help")
     assert code == 0
@@ -54,6 +56,8 @@ def test_help_of_train_lists_every_setting(call):
         ),
         (["data", "cubs"], "Did you mean 'cub'"),
         (["data", "cub", "--root", "/nowhere"], "/nowhere"),
+        (["ledger", "/nowhere.csv"], "/nowhere.csv"),
+        (["ledger", "--out", "/nowhere/ledger.csv"], "there is no folder"),
         (["run", "05", "--all"], "name some notebooks, or give --all"),
         (["run", "0_start"], "no notebook '0_start'"),
         (["run", "00", "-p", "sead", "3"], "Did you mean 'seed'"),
@@ -169,3 +173,18 @@ def test_data_says_of_every_set_where_it_is_and_how_to_get_it(call, monkeypatch,
     prepare("folder", tmp_path / "folder", 16, workers=1)
     prepare("folder", tmp_path / "folder", 24, workers=1)
     assert " 8 / - / 2 " in line("folder") and " 16 24 " in line("folder")
+
+
+def test_ledger_judges_result_files(call, tmp_path):
+    lines = ["dataset,seed,given,gt_known", 'aviary,0,"{}",90', 'aviary,1,"{}",91']
+    lines += [f'aviary,{seed},"{{""method"": ""tscam""}}",80' for seed in (0, 1)]
+    (tmp_path / "results.csv").write_text("\n".join(lines))
+    written = tmp_path / "ledger.csv"
+    code, out, _ = call("ledger", str(tmp_path / "results.csv"), "--out", str(written))
+    assert code == 0
+    line = next(line for line in out.splitlines() if line.split()[:1] == ["sat_over_tscam"])
+    assert "cub +10.75" in line and "+10.50 [+4.15, +16.85]" in line and "reproduced" in line
+    assert "sat_over_tscam," in written.read_text()
+    (tmp_path / "other.csv").write_text("dataset,seed\naviary,0\n")
+    code, _, err = call("ledger", str(tmp_path / "other.csv"))
+    assert code == 2 and "results name no settings" in err

@@ -251,8 +251,15 @@ print("map of one block", tuple(block_map.shape), "| all blocks", tuple(output.l
 # %% [markdown]
 # The spatial token is in the sequence from the first block on, with a position of its own; in the
 # early blocks it is a token like any other. Only the last blocks are spatial-aware. In the paper's
-# Table 9 three of twelve are best (GT-known Loc 98.45 % on CUB-200; 97.48 % with one and 97.12 %
-# with five: the paper's numbers), and one or two blocks are not the *last* ones:
+# Table 9 three of twelve are best (the paper's numbers, percent):
+
+# %%
+from satkit import paper
+
+paper.wide("table9").filter(like="GT-k. Loc")
+
+# %% [markdown]
+# There, one or two blocks are not the *last* ones:
 
 # %%
 from satkit.model import spatial_block_indices
@@ -333,8 +340,13 @@ show(
 # nobody has an opinion about, not zero. With a negative logit closing the gate even *adds* to its
 # share. So background that the map has rejected still reaches the classifier, and the map gets
 # little gradient for rejecting it. In the paper the effect on the final result is small, though
-# (Table 10, GT-known Loc: 98.45 % after and 98.19 % before on CUB-200, 73.13 % and 72.85 % on
-# ImageNet; the paper's numbers).
+# (Table 10; the paper's numbers, percent):
+
+# %%
+paper.wide("table10").filter(like="GT-k. Loc")
+
+# %% [markdown]
+# The extremes of the curves above:
 
 # %%
 opened, closed, logit = torch.tensor(1.0), torch.tensor(0.0), torch.tensor(-2.0)

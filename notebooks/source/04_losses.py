@@ -458,11 +458,18 @@ assert table.loc["L_ba + L_norm", "mean IoU"] < 0.2  # no class, no place
 # With all three, the area is a **budget**: the patches compete for it, and those with evidence win.
 # $\mathcal L_{area}$ goes on dimming when the classifier is content, and with the skip connection
 # it is soon content: the map shrinks to the best evidence, the head. That is the paper's own
-# explanation for Table 13, where $\mathcal L_{area}$ reaches 34.92 % GT-known Loc and
-# $\mathcal L_{ba}$ 98.45 % (the paper's numbers, CUB-200).
+# explanation for its Table 13, which follows.
 #
 # </details>
 #
+# The paper's numbers on CUB-200, percent:
+
+# %%
+from satkit import paper
+
+paper.wide("table13").filter(like="Loc Acc.")
+
+# %% [markdown]
 # Does it hang on the skip connection? The same two recipes without it ($r = 0$):
 
 # %%

@@ -47,7 +47,7 @@ def test_few_shot_grid_of_the_paper(paper):
 
 
 def test_every_table_of_the_paper_is_planned(paper):
-    assert {row.table for row in paper[1]} == set(plan.TABLES)
+    assert {row.table for row in paper[1]} == set(plan.EXPERIMENTS)
 
 
 def test_rows_of_the_ablations(paper):
@@ -122,7 +122,7 @@ def test_more_seeds_leave_the_names_of_the_runs_alone():
     [
         ({"table": "table_9"}, "Did you mean"),
         ({"rows": ["SAT", "TSCAM"]}, "TSCAM"),
-        ({"datasets": ["cub"]}, "data set of main/methods"),
+        ({"datasets": ["cub"]}, "data set of main/table1_methods"),
         ({"settings": {"epohcs": 3}}, "methods, SAT, on aviary: there is no setting 'epohcs'"),
         ({"settings": {"lr": -1}}, "lr"),
         ({"seeds": []}, "seeds"),
@@ -130,7 +130,7 @@ def test_more_seeds_leave_the_names_of_the_runs_alone():
     ],
 )
 def test_mistakes_in_a_configuration_are_named(block, message):
-    whole = {"table": "methods", "datasets": ["aviary"], "seeds": [0], **block}
+    whole = {"table": "table1_methods", "datasets": ["aviary"], "seeds": [0], **block}
     with pytest.raises(ValueError, match=message):
         plan.expand(configuration("smoke", plans={"main": [whole]}))
 
@@ -181,7 +181,7 @@ def result(folder, name, gt_known, seconds="2026-01-02") -> None:
 
 
 def test_tables_of_results(tmp_path):
-    head = {"plan": "main", "table": "methods", "row": "SAT", "dataset": "cub"}
+    head = {"plan": "main", "table": "table1_methods", "row": "SAT", "dataset": "cub"}
     rows = [{**head, "seed": seed, "run": f"r{seed}", "protocols": []} for seed in (0, 1)]
     rows[0]["protocols"] = ["wsoleval"]
     result(tmp_path, "r0", 90.0)

@@ -18,7 +18,7 @@ SMALL = {
     "datasets": {"aviary": {"name": "aviary", "train": 1000, "test": 1000, "classes": 20}},
     "throughput": {"images_per_second": 10, "origin": "ASSUMED"},
 }
-BLOCK = {"table": "methods", "datasets": ["aviary"], "seeds": [0]}
+BLOCK = {"table": "table1_methods", "datasets": ["aviary"], "seeds": [0]}
 
 
 def write_scale(folder, *rows) -> str:
