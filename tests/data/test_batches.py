@@ -185,8 +185,10 @@ def test_an_error_in_a_worker_comes_through(root):
     dataset = load("folder", "train", root, TRAIN)
     dataset.records[3] = dataset.records[3]._replace(path="train/a/gone.png")
     for workers in (0, 2):
+        loader = Loader(dataset, CPU, workers)
         with pytest.raises(FileNotFoundError, match=r"gone\.png"):
-            list(Loader(dataset, CPU, workers)(in_order(12, 4)))
+            list(loader(in_order(12, 4)))
+        loader._loader._iterator = None  # ends the workers now, not when garbage is collected
 
 
 def test_waiting_is_counted():
