@@ -211,8 +211,8 @@ def arithmetic(file: dict[str, Any]) -> str:
         "a step of 8 images (512 on 64 devices)": f"{seconds / 16 * 1e3:.2f} ms",
         "processes that load original JPEG, to keep up": f"{speed / decode['original_jpeg']:.0f}",
         "the same from prepared JPEG": f"{speed / decode['prepared_jpeg']:.0f}",
-        "host to device: 128 float images over PCIe 5.0 x16": milliseconds(
-            batch * 3 * 224 * 224 * 4, "PCIe 5.0 x16, bytes a second"
+        "host to device: 128 images of 256² as bytes over PCIe 5.0 x16": milliseconds(
+            batch * 3 * 256 * 256, "PCIe 5.0 x16, bytes a second"
         ),
         "all-reduce of the gradients, 4 devices over NVLink": milliseconds(
             link[4], "NVLink of an H100, bytes a second"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from satkit import data, distributed
 from satkit.boxes import component_boxes, iou, prepare_maps
@@ -56,7 +56,7 @@ def evaluate(
     threshold: float | None = None,
     ten_crop: bool = False,
     batch_size: int = 64,
-    workers: int = 0,
+    workers: int = -1,
     device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Evaluate a localizer.
@@ -74,7 +74,7 @@ def evaluate(
         threshold: Chosen before (on held-out images); then ``thresholds`` are not compared.
         ten_crop: Classify by the mean softmax of the items' ``crops`` (Sec. 4.1).
         batch_size: Images at a time.
-        workers: Processes that load images.
+        workers: Processes that load images; -1 is as many as the cores allow.
         device: Where to compute; a GPU if there is one.
 
     Returns:
@@ -101,7 +101,7 @@ def collect(
     *,
     ten_crop: bool = False,
     batch_size: int = 64,
-    workers: int = 0,
+    workers: int = -1,
     device: str | torch.device | None = None,
     label: str = "evaluate",
 ) -> Outputs:
@@ -115,7 +115,7 @@ def collect(
         dataset: What to localize.
         ten_crop: Classify by ten crops.
         batch_size: Images at a time.
-        workers: Processes that load images.
+        workers: Processes that load images; -1 is as many as the cores allow.
         device: Where to compute.
         label: Of the progress.
 
@@ -130,14 +130,14 @@ def collect(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device).eval()
     count = len(dataset)  # type: ignore[arg-type]
-    batches = [list(range(at, min(at + batch_size, count))) for at in range(0, count, batch_size)]
+    batches = data.in_order(count, batch_size)
     own = batches[distributed.rank() :: distributed.world_size()]
-    loader = DataLoader(dataset, batch_sampler=own, num_workers=workers, collate_fn=data.collate)
+    loader = data.Loader(dataset, device, workers)
     image_size = int(dataset[0]["image"].shape[-1])
     masks, masked = MaskLocalization(image_size=image_size, sync_on_compute=False), 0
     parts: list[dict[str, Any]] = []
     start = time.perf_counter()
-    for batch in Progress(loader, len(own), label, show=distributed.is_first()):
+    for batch in Progress(loader(own), len(own), label, show=distributed.is_first()):
         parts.append(_localize(model, batch, ten_crop, device))
         if "mask" in batch:
             masks.update(parts[-1]["maps"], batch["mask"], batch.get("ignore"))
@@ -175,14 +175,21 @@ def _join(
 def _localize(
     model: nn.Module, batch: dict[str, Any], ten_crop: bool, device: torch.device
 ) -> dict[str, Any]:
-    output = model(batch["image"].to(device), batch["label"].to(device))
+    images = batch["image"].to(device)  # [B, 3, S, S]
+    output = model(images, batch["label"].to(device))
     logits = output.logits
     if ten_crop:
-        crops = batch["crops"].to(device)  # [B, 10, 3, H, W]
-        scores = model(crops.flatten(0, 1)).logits.softmax(dim=1)  # [10 B, C]
-        logits = scores.unflatten(0, crops.shape[:2]).mean(dim=1).log()  # [B, C]
+        scores = [model(view).logits.softmax(dim=1) for view in _views(batch, images)]
+        logits = torch.stack(scores).mean(dim=0).log()  # [B, C]
     kept = {k: batch[k] for k in ("label", "boxes", "path")}
     return {"maps": output.maps.float().cpu(), "logits": logits.float().cpu(), **kept}
+
+
+def _views(batch: dict[str, Any], images: Tensor) -> Iterable[Tensor]:
+    """The ten crops of a batch, one view [B, 3, S, S] after the other, on the device of images."""
+    if "pixels" in batch:
+        return data.ten_views(batch["pixels"], images.shape[-1])
+    return batch["crops"].to(images.device).unbind(dim=1)
 
 
 def score(

@@ -81,7 +81,9 @@ class TrainSettings(BaseModel):
     shots: int = Field(0, ge=0, description="training images a class (Table 8); 0: all")
     train_images: int = Field(0, ge=0, description="use so many training images; 0: all")
     eval_images: int = Field(0, ge=0, description="use so many test images; 0: all")
-    workers: int = Field(0, ge=0, description="processes that load images")
+    workers: int = Field(
+        -1, ge=-1, description="processes that load images; -1: as many as the cores allow"
+    )
     # losses
     target_area: float = Field(
         0.25,
@@ -290,7 +292,6 @@ _PAPER = {
     "selection": "test",
     "evaluate_from": 26,
     "ten_crop": True,
-    "workers": 8,
 }
 _PAPER_IMAGENET = {
     "target_area": 0.35,

@@ -22,7 +22,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
@@ -249,6 +248,7 @@ class _Loop:
         self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         if settings.compile:
             self.model = torch.compile(self.model, backend=COMPILE_BACKEND)
+        self.loader = data.Loader(sets["train"], self.accelerator.device, settings.workers)
         self.epoch = self.step = 0  # step: batches done in this epoch
         self.steps: list[dict[str, float]] = []
         self.epochs: list[dict[str, float]] = []
@@ -259,6 +259,7 @@ class _Loop:
         self.origin = distributed.from_first(lambda: provenance(device, fingerprint))
         if not self._resume() and hasattr(self.network, "fit"):
             self._fit(self.network)
+            self.loader.waited = 0.0
 
     def _build(self) -> tuple[Any, list[distributed.JointBatchNorm]]:
         """Create the model, equal in all processes; what is random from here on is not."""
@@ -276,14 +277,10 @@ class _Loop:
     def _fit(self, model: Any) -> None:
         """Let a method look at all training images once, in each process, before the first step."""
         model.to(self.accelerator.device)
-        loader = DataLoader(
-            self.sets["train"],
-            self.settings.eval_batch_size,
-            num_workers=self.settings.workers,
-            collate_fn=data.collate,
-        )
+        batches = data.in_order(len(self.sets["train"]), self.settings.eval_batch_size)
         label = f"{self.settings.method}: look at the training images"
-        model.fit(Progress(loader, len(loader), label, show=distributed.is_first()))
+        loaded = self.loader(batches)
+        model.fit(Progress(loaded, len(batches), label, show=distributed.is_first()))
 
     @property
     def batches(self) -> int:
@@ -344,18 +341,10 @@ class _Loop:
 
     def _loader(self) -> Iterator[tuple[float, dict[str, Any]]]:
         """The batches that are still to do: this process's part, and its weight."""
-        train_set: Dataset = self.sets["train"]
-        train_set.set_epoch(self.epoch)  # type: ignore[attr-defined]
+        self.sets["train"].set_epoch(self.epoch)
         parts = [distributed.own_part(batch) for batch in self._batch_indices()]
-        loader = DataLoader(
-            train_set,
-            batch_sampler=[indices for indices, _ in parts],
-            num_workers=self.settings.workers,
-            collate_fn=data.collate,
-            pin_memory=self.accelerator.device.type == "cuda",
-            generator=torch.Generator(),  # else it draws from the model's, and resuming shifts it
-        )
-        return zip((share for _, share in parts), loader, strict=True)
+        loaded = self.loader(indices for indices, _ in parts)
+        return zip((share for _, share in parts), loaded, strict=True)
 
     def _batch_indices(self) -> Iterator[list[int]]:
         """Batches of this epoch that are still to do; they depend on seed and epoch alone."""
@@ -466,18 +455,21 @@ class _Loop:
             curve = threshold_curve(outputs, protocol=settings.protocol)
             write_atomically(folder / "curve.csv", curve.to_csv(index=False))
         seen = sum(map(self._batch_length, range(self.batches))) * settings.epochs
-        write_json(
-            folder / "provenance.json",
-            {**self.origin, "classes": self.sets["train"].classes, "train_seconds": self.seconds,
-             "processes": distributed.world_size(), "train_images_per_second": seen / self.seconds},
-        )  # fmt: skip
+        speed = {
+            "train_seconds": self.seconds,
+            "train_images_per_second": seen / self.seconds,
+            "data_wait_share": self.loader.waited / self.seconds,  # of the first process
+        }
+        processes = distributed.world_size()
+        classes = self.sets["train"].classes
+        origin = {**self.origin, "classes": classes, "processes": processes, **speed}
+        write_json(folder / "provenance.json", origin)
         extra = {
             "selection": settings.selection,
             "epoch": self.best_epoch + 1,
             "gt_known_test_threshold": at_best.get("gt_known"),
             "test_threshold": at_best["threshold"],
-            "train_seconds": self.seconds,
-            "train_images_per_second": seen / self.seconds,
+            **speed,
         }
         if (table["iou"] >= 0.5).any():
             extra["median_iou"] = median_iou(table)
@@ -500,7 +492,7 @@ class _Loop:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
             "random": random,
-            "at": [self.epoch, self.step, self.seconds],
+            "at": [self.epoch, self.step, self.seconds, self.loader.waited],
             "best": [self.best, self.best_epoch, self.threshold],
             "steps": self.steps,
             "epochs": self.epochs,
@@ -519,7 +511,7 @@ class _Loop:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if len(state["random"]) == distributed.world_size():
             _set_random_state(state["random"][distributed.rank()], self.accelerator.device)
-        self.epoch, self.step, self.seconds = state["at"]
+        self.epoch, self.step, self.seconds, self.loader.waited = state["at"]
         self.best, self.best_epoch, self.threshold = state["best"]
         self.steps, self.epochs = state["steps"], state["epochs"]
         if distributed.is_first():
@@ -543,7 +535,7 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if "random" not in state:
+        if "random" not in state or len(state["at"]) != 4:
             raise EOFError("it was written by another version of satkit")
     except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(

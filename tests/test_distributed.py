@@ -15,10 +15,10 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import satkit
-from satkit import data as data_module
 from satkit import distributed, results
 from satkit import train as train_function
 from satkit import training as train_module
+from satkit.data import loader as loader_module
 from satkit.evaluation import collect
 from satkit.settings import TrainSettings
 from tests.processes import join, start
@@ -42,16 +42,11 @@ def settings_of(folder, **given) -> TrainSettings:
 @contextmanager
 def double_precision():
     """Train in float64: AdamW blows rounding up where a gradient is zero in truth."""
-    build, collate = train_module.build_model, data_module.collate
-
-    def collate_doubles(items):
-        batch = collate(items)
-        return {**batch, "image": batch["image"].double()}
-
+    build, to_images = train_module.build_model, loader_module.to_images
     train_module.build_model = lambda *given, **named: build(*given, **named).double()
-    data_module.collate = collate_doubles
+    loader_module.to_images = lambda *given: to_images(*given).double()
     yield
-    train_module.build_model, data_module.collate = build, collate
+    train_module.build_model, loader_module.to_images = build, to_images
 
 
 def first_gradients(settings) -> list[torch.Tensor]:
@@ -177,7 +172,7 @@ class TestTraining:
             torch.testing.assert_close(ours[key], value, rtol=0, atol=1e-6, msg=key)
 
     def test_metrics_are_equal(self, both, name):
-        timed = {"images_per_second", "train_seconds", "train_images_per_second"}
+        timed = {"images_per_second", "train_seconds", "train_images_per_second", "data_wait_share"}
         two, one = (run_in(both[key], name).metrics for key in ("two", "one"))
         assert {k: v for k, v in two.items() if k not in timed} == {
             k: v for k, v in one.items() if k not in timed

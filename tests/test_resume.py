@@ -82,7 +82,7 @@ def contents(folder) -> dict[str, object]:
     run = results.open_run(path)
     assert run.predictions["path"].is_unique and len(run.predictions) == 6
     assert not run.steps[["epoch", "step"]].duplicated().any() and len(run.steps) == 8
-    timed = {"images_per_second", "train_seconds", "train_images_per_second"}
+    timed = {"images_per_second", "train_seconds", "train_images_per_second", "data_wait_share"}
     files = {file.name: file.read_bytes() for file in path.iterdir()}
     kept = ("steps.csv", "predictions.csv", "model.safetensors")
     return {

@@ -36,6 +36,7 @@ class TestRun:
         origin = finished.provenance
         assert {"commit", "dirty", "date", "device", "torch", "data", "classes"} <= set(origin)
         assert finished.settings.seed == 3
+        assert 0 < origin["data_wait_share"] == finished.metrics["data_wait_share"] < 1
         assert len(finished.log) == 2 and len(finished.steps) == 6
         assert len(finished.predictions) == 8
 
@@ -94,9 +95,10 @@ class TestDeterminism:
         again = satkit.train(tiny_settings(tmp_path))
         assert same_numbers(again, finished)
 
-    def test_stopped_in_mid_epoch_and_resumed(self, finished, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_stopped_in_mid_epoch_and_resumed(self, finished, tmp_path, monkeypatch, workers):
         """Every step saves; the run dies at a step of the second epoch and goes on from there."""
-        settings = tiny_settings(tmp_path)
+        settings = tiny_settings(tmp_path, workers=workers)
         monkeypatch.setattr(module, "SAVE_SECONDS", -1.0)
         real, calls = module.total_loss, itertools.count()
 
@@ -115,7 +117,7 @@ class TestDeterminism:
 def same_numbers(a: results.Run, b: results.Run) -> bool:
     pd.testing.assert_frame_equal(a.steps, b.steps)
     pd.testing.assert_frame_equal(a.predictions, b.predictions)
-    timed = {"images_per_second", "train_seconds", "train_images_per_second"}
+    timed = {"images_per_second", "train_seconds", "train_images_per_second", "data_wait_share"}
     kept = [{k: v for k, v in run.metrics.items() if k not in timed} for run in (a, b)]
     return kept[0] == kept[1]
 

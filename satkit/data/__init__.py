@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from satkit.choices import check_choice
 from satkit.data.butterflies import list_butterflies
 from satkit.data.cub import has_cubv2, list_birds, list_cub
@@ -18,6 +16,7 @@ from satkit.data.fine_grained import list_fgvc_aircraft, list_stanford_cars, lis
 from satkit.data.folder import has_val, list_folder
 from satkit.data.imagenet import has_imagenetv2, list_imagenet, list_tiny_imagenet
 from satkit.data.images import read_image, read_mask
+from satkit.data.loader import Loader, collate, in_order
 from satkit.data.openimages import list_openimages
 from satkit.data.photographs import Photographs
 from satkit.data.prepared import (
@@ -29,13 +28,14 @@ from satkit.data.prepared import (
     prepared_sides,
 )
 from satkit.data.splits import Selection, few_shot, stratified_cut
-from satkit.data.transforms import Transform, denormalize, normalize, ten_crop
+from satkit.data.transforms import Transform, denormalize, normalize, ten_crop, ten_views
 
 if TYPE_CHECKING:
     from satkit.data.aviary import Aviary
 
 __all__ = [
     "NAMES",
+    "Loader",
     "Photographs",
     "Selection",
     "Transform",
@@ -43,11 +43,13 @@ __all__ = [
     "default_root",
     "denormalize",
     "few_shot",
+    "in_order",
     "load",
     "normalize",
     "read_image",
     "read_mask",
     "ten_crop",
+    "ten_views",
 ]
 
 #: how each set of photographs is listed; its options are the function's own
@@ -145,25 +147,6 @@ def check_listing(name: str, split: str, listing: Listing) -> None:
         raise ValueError(f"{name}: no photographs for {split!r} in {listing.root}")
     if name not in UNCHECKED and not listing.stored:
         check(listing, name)
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make a batch of items, for a DataLoader.
-
-    Returns:
-        image and, where every item has them, mask, ignore, parts and crops stacked to [B, …]; label
-        and index int [B]; boxes, path and size as lists, since their lengths differ.
-    """
-    batch: dict[str, Any] = {
-        key: torch.stack([item[key] for item in items])
-        for key in ("image", "mask", "ignore", "parts", "crops")
-        if all(key in item for item in items)
-    }
-    for key in ("label", "index"):
-        batch[key] = torch.tensor([item[key] for item in items])
-    for key in ("boxes", "path", "size"):
-        batch[key] = [item[key] for item in items]
-    return batch
 
 
 _POSITIONAL = ("root", "split")

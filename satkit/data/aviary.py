@@ -24,7 +24,9 @@ from satkit.choices import check_choice
 from satkit.data.aviary_birds import BEAKS, BUILDS, COLORS, PATTERNS, STRIPES, TAILS, Traits
 from satkit.data.aviary_drawing import STREAMS, compose, stream
 from satkit.data.aviary_scenes import Image, Rng
+from satkit.data.aviary_shelf import shelf
 from satkit.data.splits import shuffle
+from satkit.data.transforms import Resized, Transform
 
 PART_NAMES = ("background", "head", "wing", "body", "tail")
 DIFFICULTIES = ("occlusion", "context", "reflection", "partial", "multiple", "label_error")
@@ -283,7 +285,7 @@ def _mislabel(rng: Rng, label: int | dict[str, int]) -> int | dict[str, int]:
 
 
 class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
-    """The drawings of one split, made when they are asked for.
+    """The drawings of one split, made when they are first asked for.
 
     Drawing `index` depends on `drawing_seed`, the split and `index` only, so splits never share a
     drawing and the first drawings of a longer dataset are those of a shorter one. Labels are
@@ -300,8 +302,9 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         transform: called as `transform(image, boxes, masks, rng)`; None gives the image as float
             [3, H, W] in 0..1, with boxes and masks as drawn.
         difficulties: name in `DIFFICULTIES` -> probability in 0..1.
-        cache: keep drawings in memory after they were drawn (60 kB each at 110 px), up to
-            `CACHE_BYTES` a kind of drawing; later data sets of the process find them there.
+        cache: keep drawings after they were drawn: in memory (60 kB each at 110 px, up to
+            `CACHE_BYTES` a kind of drawing), where later data sets of the process find them, and
+            in files below `satkit.data.prepared.cache_folder()`, where other processes do.
 
     Raises:
         ValueError: an unknown name, or a value out of range.
@@ -334,7 +337,10 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             raise ValueError(f"seeds are {seed} and {drawing_seed}; expected 0 or more.")
         self.split, self.task, self.variant = split, task, variant
         self.size, self.transform = size, transform
-        self.seed, self.drawing_seed, self.epoch = seed, drawing_seed, 0
+        self.seed, self.drawing_seed = seed, drawing_seed
+        # shared memory, so that the workers of a DataLoader see a new epoch too
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self.difficulties = check_difficulties(difficulties)
         self.classes = [species.name for species in SPECIES]
         if task == "coarse":
@@ -348,7 +354,7 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the randomness of the transform depends."""
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     def epoch_order(self, rng: np.random.Generator) -> list[int]:
         """Shuffle the indices for one epoch, see `satkit.data.splits.shuffle`."""
@@ -374,9 +380,27 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             raise IndexError(f"index is {index}; expected 0..{self.length - 1}.")
         if index in self._kept:
             return self._kept[index]
-        drawing = self._draw(index)
+        drawing = self._unshelve(index) if self.cache else self._draw(index)
         if self.cache and (len(self._kept) + 1) * 5 * self.size**2 <= CACHE_BYTES:
             self._kept[index] = drawing
+        return drawing
+
+    def _unshelve(self, index: int) -> Drawing:
+        """The drawing from its file, into which it is put where it is not there."""
+        place = shelf(self._what(), self.size)
+        found = place.get(index)
+        if found:
+            image, parts, about = found
+            boxes = np.array(about.pop("boxes"), np.int64)
+            return Drawing(image=image, mask=parts > 0, parts=parts, boxes=boxes, **about)
+        drawing = self._draw(index)
+        about = {
+            "boxes": drawing.boxes.tolist(),
+            "label": drawing.label,
+            "attributes": drawing.attributes,
+            "difficulties": drawing.difficulties,
+        }
+        place.put(index, drawing.image, drawing.parts, about)
         return drawing
 
     def _draw(self, index: int) -> Drawing:
@@ -388,6 +412,8 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
         )  # fmt: skip
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if isinstance(self.transform, Transform):
+            return self.transform.finish(self.raw(index))
         drawing = self.drawing(index)
         boxes = torch.from_numpy(drawing.boxes).float()
         if self.transform is None:
@@ -395,12 +421,37 @@ class Aviary(torch.utils.data.Dataset[dict[str, Any]]):
             mask, parts = torch.tensor(drawing.mask), torch.tensor(drawing.parts)
             item: dict[str, Any] = {"image": image, "boxes": boxes, "mask": mask, "parts": parts}
         else:
-            rng = np.random.default_rng([self.seed, self.epoch, index])
-            masks = {"mask": drawing.mask, "parts": drawing.parts}
-            item = self.transform(PILImage.fromarray(drawing.image), boxes, masks, rng)
-        return item | {
+            picture, rng = PILImage.fromarray(drawing.image), self._rng(index)
+            item = self.transform(picture, boxes, _masks(drawing), rng)
+        return item | self._about(drawing, index)
+
+    def raw(self, index: int) -> dict[str, Any]:
+        """The item with pixels and window in place of its image, see `Transform.aim`.
+
+        Where the transform is none of `Transform`, it is the finished item.
+        """
+        if not isinstance(self.transform, Transform):
+            return self[index]
+        drawing, side = self.drawing(index), self.transform.side
+        if self.size == side:
+            resized = Resized(drawing.image, _masks(drawing), (side, side))
+        else:
+            resized = self.transform.resize(PILImage.fromarray(drawing.image), _masks(drawing))
+        rng = self._rng(index) if self.transform.train else None
+        item = self.transform.aim(resized, drawing.boxes, rng)
+        return item | self._about(drawing, index)
+
+    def _rng(self, index: int) -> Rng:
+        return np.random.default_rng([self.seed, int(self._epoch), index])
+
+    def _about(self, drawing: Drawing, index: int) -> dict[str, Any]:
+        return {
             "label": drawing.label,
             "path": f"aviary/{self.split}/{index:05d}",
             "size": (self.size, self.size),
             "index": index,
         }
+
+
+def _masks(drawing: Drawing) -> dict[str, npt.NDArray[Any]]:
+    return {"mask": drawing.mask, "parts": drawing.parts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from satkit._cv2 import cv2
 
 #: what Pillow's decoders raise on damaged files
 _UNREADABLE = (
@@ -53,6 +56,31 @@ def read_image(file: str | Path | IO[bytes], name: str = "", exif: bool = True) 
         raise FileNotFoundError(f"no such image: {name}") from error
     except _UNREADABLE as error:
         raise _unreadable(file, name, error) from error
+
+
+def read_jpeg(data: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """Read a JPEG file that satkit wrote, faster than `read_image` and to the same pixels.
+
+    Both use libjpeg-turbo. A file that was cut short is refused; one with wrong bytes inside may
+    give a wrong picture, which `read_image` notices a little more often.
+
+    Args:
+        data: the file, RGB and without EXIF orientation.
+        name: how errors call it.
+
+    Returns:
+        uint8 [h, w, 3].
+
+    Raises:
+        ValueError: as `read_image`.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
+    if pixels is None:  # it is damaged: say so as ever
+        return np.asarray(read_image(io.BytesIO(data), name))
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def read_size(file: str | Path) -> tuple[int, int]:

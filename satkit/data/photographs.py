@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,56 @@ from satkit.data.images import read_image, read_mask
 from satkit.data.splits import shuffle
 from satkit.data.transforms import Resized, Transform, resize_nearest
 
-#: `cache=True` keeps resized photographs up to this many bytes in each process
+#: `cache=True` keeps resized photographs up to this many bytes
 CACHE_BYTES = 2 * 1024**3
 
 Mask = npt.NDArray[np.bool_]
+
+
+class Kept:
+    """Resized photographs in memory that a process shares with those it is forked into.
+
+    Memory is taken when a photograph is put there, not before.
+
+    Args:
+        count: of photographs; beyond `CACHE_BYTES` the last ones are not kept.
+        side: of the resized photographs, pixels.
+        masks: names of the masks that a photograph may have.
+    """
+
+    def __init__(self, count: int, side: int, masks: Sequence[str]) -> None:
+        self.masks = list(masks)
+        slot = np.dtype(
+            [("there", np.bool_), ("has", np.bool_, (len(masks),)), ("size", np.int64, 2),
+             ("image", np.uint8, (side, side, 3)), ("masks", np.bool_, (len(masks), side, side))]
+        )  # fmt: skip
+        length = min(count, CACHE_BYTES // slot.itemsize)
+        memory = mmap.mmap(-1, max(1, length * slot.itemsize))  # of no file
+        self.slots = np.frombuffer(memory, slot, length)
+
+    def get(self, index: int) -> Resized | None:
+        """What was put there; its arrays are the kept ones, not copies."""
+        if index >= len(self.slots) or not self.slots[index]["there"]:
+            return None
+        slot = self.slots[index]
+        masks = {
+            name: slot["masks"][number]
+            for number, name in enumerate(self.masks)
+            if slot["has"][number]
+        }
+        height, width = slot["size"].tolist()
+        return Resized(slot["image"], masks, (height, width))
+
+    def put(self, index: int, resized: Resized) -> None:
+        """Keep a photograph with its masks, where there is room."""
+        if index >= len(self.slots):
+            return
+        slot = self.slots[index]
+        slot["image"], slot["size"] = resized.image, resized.size
+        for name, mask in resized.masks.items():
+            number = self.masks.index(name)
+            slot["has"][number], slot["masks"][number] = True, mask
+        slot["there"] = True  # last: a process that is killed before leaves nothing half made
 
 
 class Photographs(Dataset[dict[str, Any]]):
@@ -38,7 +85,7 @@ class Photographs(Dataset[dict[str, Any]]):
         transform: what turns a photograph into an item.
         seed: of the random crops.
         cache: keep photographs in memory after they were decoded and resized (196 kB each at
-            256²; in each worker process its own, up to `CACHE_BYTES`).
+            256², 262 kB with masks; up to `CACHE_BYTES`), shared with the workers of a DataLoader.
     """
 
     def __init__(
@@ -58,8 +105,9 @@ class Photographs(Dataset[dict[str, Any]]):
         # shared memory, so that persistent workers of a DataLoader see a new epoch too
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
-        self._cache: dict[int, Resized] | None = {} if cache else None
-        self._cached_bytes = 0
+        masked = any(record.mask is not None for record in self.records)
+        names = ["mask"] * masked + ["ignore"] * self._ignores
+        self._cache = Kept(len(self.records), transform.side, names) if cache else None
 
     @property
     def num_classes(self) -> int:
@@ -105,12 +153,17 @@ class Photographs(Dataset[dict[str, Any]]):
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.transform.finish(self.raw(index))
+
+    def raw(self, index: int) -> dict[str, Any]:
+        """The item with pixels and window in place of its image, see `Transform.aim`."""
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set with {len(self)} photographs")
         record = self.records[index]
         resized = self._resized(index)
-        rng = np.random.default_rng([self.seed, int(self._epoch), index])
-        item = self.transform.crop(resized, self._boxes(record, resized.size), rng)
+        train = self.transform.train
+        rng = np.random.default_rng([self.seed, int(self._epoch), index]) if train else None
+        item = self.transform.aim(resized, self._boxes(record, resized.size), rng)
         about = {
             "label": record.label,
             "path": f"{self._place}/{record.path}",
@@ -122,14 +175,11 @@ class Photographs(Dataset[dict[str, Any]]):
     def _resized(self, index: int) -> Resized:
         if self._cache is None:
             return self.read_resized(index)
-        if index in self._cache:
-            return self._cache[index]
-        resized = self.read_resized(index)
-        needed = resized.image.nbytes + sum(mask.nbytes for mask in resized.masks.values())
-        if self._cached_bytes + needed <= CACHE_BYTES:
-            self._cache[index] = resized
-            self._cached_bytes += needed
-        return resized
+        kept = self._cache.get(index)
+        if kept is None:
+            kept = self.read_resized(index)
+            self._cache.put(index, kept)
+        return kept
 
     def read_resized(self, index: int) -> Resized:
         """Read and resize one photograph with its masks: all that has no randomness.

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from satkit.data.fetch import download, locked, require_space
 from satkit.data.files import Box, Listing, Record
-from satkit.data.images import read_image, read_mask
+from satkit.data.images import read_image, read_jpeg, read_mask
 from satkit.data.transforms import Resized
 
 ANNOTATIONS = "annotations.parquet"
@@ -211,25 +211,35 @@ class Stored(NamedTuple):
             ValueError: it is damaged.
         """
         row = self.rows.slice(index, 1).to_pylist()[0]
-        files = [self._open(row, number, name) for number, name in enumerate(["", *row["maps"]])]
-        image = np.asarray(read_image(*files[0]))
-        maps = {name: read_mask(*file) for name, file in zip(row["maps"], files[1:], strict=True)}
+        files = [self._read(row, number, name) for number, name in enumerate(["", *row["maps"]])]
+        image = (read_jpeg if self.format == "jpeg" else _read_png)(*files[0])
+        maps = {
+            name: read_mask(io.BytesIO(data), file)
+            for name, (data, file) in zip(row["maps"], files[1:], strict=True)
+        }
         for array, (_, name) in zip([image, *maps.values()], files, strict=True):
             if array.shape[:2] != (self.side, self.side):
                 raise ValueError(f"{name} is {array.shape[:2]} (h, w), not {self.side} squared")
         return Resized(image, maps, (row["height"], row["width"]))
 
-    def _open(self, row: dict[str, Any], number: int, map_name: str) -> tuple[IO[bytes], str]:
-        """Open a photograph (number 0) or a map that belongs to it; also say what it is called."""
+    def read_bytes(self, index: int) -> bytes:
+        """Read the file of one photograph."""
+        return self._read(self.rows.slice(index, 1).to_pylist()[0], 0, "")[0]
+
+    def _read(self, row: dict[str, Any], number: int, map_name: str) -> tuple[bytes, str]:
+        """Read a photograph (number 0) or a map that belongs to it; also say what it is called."""
         if row["shard"] is None:
             address = self.folder / stored_name(row["path"], map_name)
-            return io.BytesIO(address.local(self.digest).read_bytes()), address.url
+            return address.local(self.digest).read_bytes(), address.url
         address = self.folder / row["shard"]
         name = f"{stored_name(row['path'], map_name)} in {address.url}"
         shard = _open_shard(address.local(self.digest), self.digest)
         # no file position is used, so processes can share what they inherit
-        data = os.pread(shard.fileno(), row["length"][number], row["offset"][number])
-        return io.BytesIO(data), name
+        return os.pread(shard.fileno(), row["length"][number], row["offset"][number]), name
+
+
+def _read_png(data: bytes, name: str) -> npt.NDArray[np.uint8]:
+    return np.asarray(read_image(io.BytesIO(data), name))
 
 
 def stored_name(path: str, map_name: str = "") -> str:

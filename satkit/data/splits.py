@@ -109,6 +109,21 @@ class Selection(Dataset[dict[str, Any]]):
         item: dict[str, Any] = self.dataset[self.indices[index]]
         return item
 
+    def raw(self, index: int) -> dict[str, Any]:
+        """The item before its image is made, see `raw_item`."""
+        return raw_item(self.dataset, self.indices[index])
+
+
+def raw_item(dataset: Any, index: int) -> dict[str, Any]:
+    """An item with pixels and window in place of its image, see `Transform.aim`.
+
+    Returns:
+        What the data set's method `raw` gives; the finished item where it has no such method.
+    """
+    make = getattr(dataset, "raw", dataset.__getitem__)
+    item: dict[str, Any] = make(index)
+    return item
+
 
 def few_shot(dataset: Any, shots: int, seed: int) -> Selection:
     """Choose the same number of items of every class (Fig. 8 of the paper).

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -30,6 +31,15 @@ class Resized(NamedTuple):
     size: tuple[int, int]  # (h, w) of the photograph
 
 
+class Window(NamedTuple):
+    """The square part of a resized photograph that the model sees, perhaps mirrored; in pixels."""
+
+    left: int
+    top: int
+    side: int
+    flip: bool
+
+
 def normalize(image: npt.NDArray[np.uint8]) -> Tensor:
     """Scale an image to 0..1 and normalise it with ImageNet's mean and deviation.
 
@@ -43,6 +53,53 @@ def normalize(image: npt.NDArray[np.uint8]) -> Tensor:
     floats = F.to_dtype(tensor, torch.float32, scale=True)
     normalized: Tensor = F.normalize(floats, list(IMAGENET_MEAN), list(IMAGENET_STD))
     return normalized
+
+
+def to_images(pixels: Tensor, windows: Tensor) -> Tensor:
+    """Cut, mirror and normalise a batch, on the device where its pixels are.
+
+    Args:
+        pixels: uint8 [B, R, R, 3], of resized photographs.
+        windows: int [B, 4], a `Window` for each, all of one side; on the CPU.
+
+    Returns:
+        float [B, 3, S, S]; on the CPU, bit for bit what `Transform.crop` gives for each.
+    """
+    cut = _cut_slices if pixels.device.type == "cpu" else _gather_windows
+    planes = cut(pixels, windows).permute(0, 3, 1, 2)  # [B, 3, S, S]
+    floats = planes.to(torch.float32, memory_format=torch.contiguous_format)
+    mean, std = _statistics(pixels.device)
+    return floats.mul_(1 / 255).sub_(mean).div_(std)
+
+
+def _cut_slices(pixels: Tensor, windows: Tensor) -> Tensor:
+    """Cut the windows [B, S, S, 3] one by one: rows are copied whole, the fastest on a CPU."""
+    side = int(windows[0, 2])
+    out = torch.empty((len(pixels), side, side, 3), dtype=torch.uint8)
+    for target, square, (left, top, _, flip) in zip(out, pixels, windows.tolist(), strict=True):
+        part = square[top : top + side, left : left + side]
+        target.copy_(part.flip(1) if flip else part)
+    return out
+
+
+def _gather_windows(pixels: Tensor, windows: Tensor) -> Tensor:
+    """Cut the windows [B, S, S, 3] all at once, as a GPU wants it."""
+    side = int(windows[0, 2])
+    left, top, _, flip = windows.to(pixels.device, non_blocking=True)[:, :, None].unbind(1)
+    along = torch.arange(side, device=pixels.device)[None]
+    rows = top + along  # [B, S]
+    columns = left + torch.where(flip > 0, side - 1 - along, along)
+    batch = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    return pixels[batch, rows[:, :, None], columns[:, None, :]]
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation, each [3, 1, 1]; kept, since copying them makes a GPU wait."""
+    mean, std = (
+        torch.tensor(v, device=device)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    return mean, std
 
 
 def denormalize(image: Tensor) -> npt.NDArray[np.uint8]:
@@ -70,6 +127,25 @@ def ten_crop(image: Tensor, image_size: int) -> Tensor:
         [10, 3, image_size, image_size]; number 4 is the centre crop.
     """
     return torch.stack(list(F.ten_crop(image, [image_size, image_size])))
+
+
+def ten_views(pixels: Tensor, image_size: int) -> Iterator[Tensor]:
+    """Make the crops of `ten_crop` for a batch, one view after the other from the same pixels.
+
+    Args:
+        pixels: uint8 [B, R, R, 3], of resized photographs.
+        image_size: side of the crops, pixels.
+
+    Yields:
+        float [B, 3, image_size, image_size], ten times; normalised.
+    """
+    far = pixels.shape[1] - image_size
+    middle = round(far / 2)
+    corners = [(0, 0), (far, 0), (0, far), (far, far), (middle, middle)]  # left, top
+    plain = [Window(left, top, image_size, False) for left, top in corners]
+    mirrored = [Window(far - left, top, image_size, True) for left, top in corners]
+    for window in plain + mirrored:
+        yield to_images(pixels, torch.tensor([window] * len(pixels)))
 
 
 @dataclass(frozen=True)
@@ -145,31 +221,41 @@ class Transform:
         self, resized: Resized, boxes: Array, rng: np.random.Generator | None = None
     ) -> dict[str, Any]:
         """Do the rest of `__call__`, on what `resize` returned."""
-        left, top, flip = self._choose_crop(rng)
-        rows, columns = (slice(start, start + self.image_size) for start in (top, left))
-        step = -1 if flip else 1
-        item: dict[str, Any] = {
-            "image": normalize(resized.image[rows, columns][:, ::step]),
-            "boxes": self._crop_boxes(boxes, resized.size, left, top, flip),
-        }
+        return self.finish(self.aim(resized, boxes, rng))
+
+    def aim(
+        self, resized: Resized, boxes: Array, rng: np.random.Generator | None = None
+    ) -> dict[str, Any]:
+        """Choose the window of an item, and cut all but its pixels: they are left to `to_images`.
+
+        Returns:
+            As `__call__`, but in place of the image pixels uint8 [R, R, 3], which are those of
+            `resized`, and window, a `Window`.
+        """
+        window = self._choose_window(rng)
+        item: dict[str, Any] = {"pixels": resized.image, "window": window}
+        item["boxes"] = self._crop_boxes(boxes, resized.size, window)
         for name, mask in resized.masks.items():
-            item[name] = torch.from_numpy(mask[rows, columns][:, ::step].copy())
-        if self.ten_crop:
-            item["crops"] = ten_crop(normalize(resized.image), self.image_size)
+            item[name] = torch.from_numpy(_cut(mask, window).copy())
         return item
 
-    def _choose_crop(self, rng: np.random.Generator | None) -> tuple[int, int, bool]:
-        margin = self.side - self.image_size
+    def finish(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Put the image, and the crops where `ten_crop` is set, in place of pixels and window."""
+        made = {"image": normalize(_cut(item["pixels"], item["window"]))}
+        if self.ten_crop:
+            made["crops"] = ten_crop(normalize(item["pixels"]), self.image_size)
+        return made | {k: v for k, v in item.items() if k not in ("pixels", "window")}
+
+    def _choose_window(self, rng: np.random.Generator | None) -> Window:
+        margin, side = self.side - self.image_size, self.image_size
         if not self.train:
-            return round(margin / 2), round(margin / 2), False
+            return Window(round(margin / 2), round(margin / 2), side, False)
         if rng is None:
             raise ValueError("training crops are random: pass rng=numpy.random.default_rng(...)")
         left, top = rng.integers(0, margin + 1, size=2)
-        return int(left), int(top), bool(rng.random() < 0.5)
+        return Window(int(left), int(top), side, bool(rng.random() < 0.5))
 
-    def _crop_boxes(
-        self, boxes: Array, size: tuple[int, int], left: int, top: int, flip: bool
-    ) -> Tensor:
+    def _crop_boxes(self, boxes: Array, size: tuple[int, int], window: Window) -> Tensor:
         """Move boxes into the crop.
 
         Evaluation follows the official codes to the pixel. "sat" is int(max(x/w·256 − 16, 0)) for
@@ -179,7 +265,7 @@ class Transform:
         "wsoleval" is int(x·224/w). Training keeps fractions, clips at the
         border of the crop and also keeps a box of no area, one row for each object.
         """
-        height, width = size
+        (height, width), (left, top, _, flip) = size, window
         xyxy = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         frame, last = np.array([width, height] * 2), float(self.image_size - 1)
         if self.train:
@@ -192,6 +278,12 @@ class Transform:
         else:
             moved = np.trunc(xyxy * self.side / frame)
         return torch.from_numpy(moved.astype(np.float32))
+
+
+def _cut(array: Array, window: Window) -> Array:
+    """Cut a window out of a picture [R, R, ...]."""
+    rows, columns = (slice(at, at + window.side) for at in (window.top, window.left))
+    return array[rows, columns][:, :: -1 if window.flip else 1]
 
 
 def resize_nearest(mask: Array, side: int) -> Array:

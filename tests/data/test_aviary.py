@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from satkit.data import aviary, aviary_shelf
 from satkit.data.aviary import (
     COARSE_ATTRIBUTES,
     DIFFICULTIES,
@@ -320,6 +323,97 @@ def test_cache_keeps_drawings_and_nothing_else() -> None:
     assert drawn.drawing(4) is not drawn.drawing(4)
     kept[4]["mask"].zero_()
     assert digest(kept.drawing(4)) == digest(drawn.drawing(4))
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, for a process that has drawn nothing yet."""
+    monkeypatch.setenv("SATKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(aviary, "_KEPT", {})
+    return tmp_path / "aviary"
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, *, draw: bool) -> None:
+    """Be another process, which cannot draw where `draw` is False."""
+    monkeypatch.setattr(aviary, "_KEPT", {})
+    if not draw:
+        monkeypatch.setattr(aviary, "draw_bird", None)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"task": "coarse"}, {"difficulties": dict.fromkeys(DIFFICULTIES, 0.5)}]
+)
+def test_another_process_finds_the_drawings(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    drawn = {k: Aviary(size=64, cache=False, **options).drawing(k) for k in (11, 0, 5)}
+    for k in drawn:
+        Aviary(size=64, **options).drawing(k)
+    forget(monkeypatch, draw=False)
+    dataset = Aviary(size=64, **options)
+    for k, drawing in drawn.items():
+        found = dataset.drawing(k)
+        for name, value in drawing._asdict().items():
+            if isinstance(value, np.ndarray):
+                other = getattr(found, name)
+                assert value.dtype == other.dtype
+                np.testing.assert_array_equal(value, other)
+            else:
+                assert repr(getattr(found, name)) == repr(value)
+    with pytest.raises(TypeError):  # nobody has drawn it
+        dataset.drawing(1)
+
+
+@pytest.mark.parametrize("damage", ["byte", "cut"])
+def test_half_a_drawing_is_drawn_again(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    before = digest(Aviary(size=64).drawing(0))
+    (file,) = cache_folder.iterdir()
+    content = bytearray(file.read_bytes())
+    content[5000] ^= 1
+    file.write_bytes(content if damage == "byte" else content[:9000])
+    forget(monkeypatch, draw=True)
+    aviary_shelf._open.cache_clear()
+    assert digest(Aviary(size=64).drawing(0)) == before
+    forget(monkeypatch, draw=False)
+    assert digest(Aviary(size=64).drawing(0)) == before  # it was put there again
+
+
+def test_other_code_draws_anew(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Aviary(size=64).drawing(0)
+    forget(monkeypatch, draw=False)
+    monkeypatch.setattr(aviary_shelf, "_code", lambda: "other")
+    with pytest.raises(TypeError):
+        Aviary(size=64).drawing(0)
+
+
+def test_drawings_that_were_not_used_for_long_make_room(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        Aviary(size=64, drawing_seed=seed).drawing(0)
+    files = sorted(cache_folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    one = files[0].stat().st_blocks * 512
+    os.utime(files[1], (1, 1))
+    monkeypatch.setattr(aviary_shelf, "FOLDER_BYTES", aviary_shelf.FILE_BYTES + one)
+    Aviary(size=64, drawing_seed=3).drawing(0)
+    assert files[0].exists() and not files[1].exists()
+
+
+@pytest.mark.parametrize("trouble", ["no folder", "full disk"])
+def test_without_a_place_to_write_it_draws(
+    cache_folder: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    if trouble == "no folder":
+        cache_folder.write_text("a file")
+    else:
+        monkeypatch.setattr(os, "pwrite", full)
+    drawn = Aviary(size=64, cache=False).drawing(3)
+    assert digest(Aviary(size=64).drawing(3)) == digest(drawn)
 
 
 def test_default_lengths() -> None:

@@ -240,7 +240,7 @@ def test_the_cache_reads_once_and_stops_when_full(root, monkeypatch):
         return read(file, name, exif)
 
     monkeypatch.setattr(photographs_module, "read_image", counting)
-    each = 32 * 32 * 4  # three colours and a mask
+    each = 32 * 32 * 4 + 18  # three colours and a mask; size, and what is there
     monkeypatch.setattr(photographs_module, "CACHE_BYTES", 5 * each + 10)
     dataset = train(root, cache=True)
     for _ in range(3):

@@ -93,8 +93,8 @@ def test_boxes_and_masks_follow_the_random_crop_and_the_mirror(seed):
 
 def test_random_crops_are_mirrored_half_of_the_time_and_reach_every_corner():
     transform = Transform(train=True)
-    choices = [transform._choose_crop(rng(seed)) for seed in range(2000)]
-    lefts, tops, flips = (np.array(values) for values in zip(*choices, strict=True))
+    choices = [transform._choose_window(rng(seed)) for seed in range(2000)]
+    lefts, tops, _, flips = (np.array(values) for values in zip(*choices, strict=True))
     assert set(lefts) == set(tops) == set(range(33))
     assert 0.45 < flips.mean() < 0.55
 
