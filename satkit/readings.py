@@ -19,7 +19,7 @@ from satkit.boxes import best_ious, prepare_maps
 from satkit.choices import check_choice
 from satkit.evaluation import Outputs, collect, score
 from satkit.metrics import DEFAULT_THRESHOLDS, DELTAS, BoxLocalization
-from satkit.paper.measured import measured, rows_of, spread
+from satkit.paper.measured import rows_of, spread
 from satkit.results import Run
 from satkit.settings import FINE_THRESHOLDS, TrainSettings
 from satkit.stats import bootstrap_difference, paired_interval
