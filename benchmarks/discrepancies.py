@@ -19,6 +19,7 @@ import pandas as pd
 import typer
 
 from satkit import paper
+from satkit.paper.claims import IRRELEVANT
 from satkit.paper.measured import rows_of
 from satkit.readings import (
     cached_readings,
@@ -54,7 +55,7 @@ def main(
 def store(run: Run) -> None:
     """Score a run's maps under every reading, and write the file."""
     table = evaluate_readings(collect_views(run))
-    given = {k: v for k, v in run.settings.given().items() if k not in ("data_root", "workers")}
+    given = {k: v for k, v in run.settings.given().items() if k not in IRRELEVANT}
     own = provenance(device_name(), run.provenance["data"])
     about = {
         "dataset": run.settings.dataset,
