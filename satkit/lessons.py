@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from satkit.choices import check_choice
 from satkit.data.aviary import PART_NAMES, Drawing
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
-from satkit.paper import EXPERIMENTS, row_settings
+from satkit.paper import EXPERIMENTS, banner, beside, row_settings, rows_of, verdicts
 from satkit.results import Run, device_name, provenance, read_json, write_json
 from satkit.settings import TrainSettings
 from satkit.training import train
@@ -248,14 +249,15 @@ def train_and_kill(settings: TrainSettings, processes: int) -> None:
 
 
 def train_rows(
-    experiment: str, base: TrainSettings, rows: str = "all", seeds: int = 1
+    experiment: str | Sequence[str], base: TrainSettings, rows: str = "all", seeds: int = 1
 ) -> dict[str, list[Run]]:
-    """Train rows of one of the paper's experiments; finished runs are only opened.
+    """Train rows of the paper's experiments; finished runs are only opened.
 
     Args:
-        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        experiment: Key of ``satkit.paper.EXPERIMENTS``, or several.
         base: Settings that all rows share, with the first seed.
-        rows: ``all``, ``none``, ``first`` (the first two), or labels separated by semicolons.
+        rows: ``all``, ``none``, ``first`` (the first two, of the first experiment), or labels
+            separated by semicolons.
         seeds: Runs of each row, from the base's seed on.
 
     Returns:
@@ -264,18 +266,92 @@ def train_rows(
     Raises:
         ValueError: Unknown experiment or row.
     """
-    check_choice("experiment", experiment, EXPERIMENTS)
-    changes = EXPERIMENTS[experiment]
+    names = [experiment] if isinstance(experiment, str) else list(experiment)
+    for name in names:
+        check_choice("experiment", name, EXPERIMENTS)
+    changes = {label: row for name in names for label, row in EXPERIMENTS[name].items()}
     some = {"all": list(changes), "none": [], "first": list(changes)[:2]}
     labels = some[rows] if rows in some else [label.strip() for label in rows.split(";")]
     for label in labels:
-        check_choice(f"row of {experiment}", label, changes)
+        check_choice(f"row of {', '.join(names)}", label, changes)
     found: dict[str, list[Run]] = {label: [] for label in labels}
     for seed in range(base.seed, base.seed + seeds):
         for label in labels:
             asked = row_settings(base, changes[label])
             found[label].append(train(asked.model_copy(update={"seed": seed})))
     return found
+
+
+def show_experiment(
+    experiment: str,
+    base: TrainSettings,
+    rows: pd.DataFrame,
+    metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
+    claims: Sequence[str] = (),
+) -> None:
+    """Show one of the paper's tables: measured beside printed, its origin, and the verdicts.
+
+    Args:
+        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        base: Settings that all rows share.
+        rows: From :func:`satkit.paper.measured`.
+        metrics: Columns, percent.
+        claims: Ids of the claims that the table decides; see :func:`satkit.paper.claims`.
+
+    Raises:
+        ValueError: Unknown experiment or claim.
+    """
+    from IPython.display import display
+
+    found = rows_of(experiment, base, rows)
+    display(beside(experiment, base, rows, metrics))
+    print(banner(pd.concat(found.values())))
+    print("\n".join(commands(experiment, base, [k for k, part in found.items() if part.empty])))
+    if base.profile == "smoke":
+        print("profile smoke: the runs are tiny, and their numbers mean nothing")
+    if claims:
+        display(verdicts(of_base(base, rows), claims))
+
+
+def of_base(base: TrainSettings, rows: pd.DataFrame) -> pd.DataFrame:
+    """Measured rows of the data set and profile of some settings.
+
+    Args:
+        base: The settings.
+        rows: From :func:`satkit.paper.measured`.
+
+    Returns:
+        Some of the rows; a ledger of them says under which other conditions they ran.
+    """
+    if rows.empty:
+        return rows
+    return rows[(rows["dataset"] == base.dataset) & (rows["profile"] == base.profile)]
+
+
+def commands(
+    experiment: str, base: TrainSettings, labels: Sequence[str], most: int = 5
+) -> list[str]:
+    """Commands that train rows of one of the paper's experiments.
+
+    Args:
+        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        base: Settings that all rows share.
+        labels: Of the rows.
+        most: How many are written out; a line says how many more there are.
+
+    Returns:
+        One line a row.
+    """
+    own = Path(base.runs_dir) == in_project("runs")
+    base = base.model_copy(update={"runs_dir": "runs"} if own else {})
+    words = {
+        label: row_settings(base, EXPERIMENTS[experiment][label]).arguments() for label in labels
+    }
+    lines = [
+        f"not run: {label}; run it by\n    {shlex.join(['python', '-m', 'satkit', 'train', *rest])}"
+        for label, rest in list(words.items())[:most]
+    ]
+    return lines + ([f"not run: {len(words) - most} rows more"] if len(words) > most else [])
 
 
 def _launch(settings: TrainSettings, processes: int) -> subprocess.Popen[str]:

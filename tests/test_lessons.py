@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -101,6 +102,38 @@ def test_rows_of_an_experiment_are_trained_once(tmp_path):
     assert lessons.train_rows("table10_gate", base, "none") == {}
     with pytest.raises(ValueError, match="row of table10_gate is 'befor'"):
         lessons.train_rows("table10_gate", base, "befor")
+    several = ["table9_blocks", "table10_gate"]
+    assert lessons.train_rows(several, base, "after softmax") == again
+
+
+def test_an_experiment_shows_table_origin_commands_and_verdicts(tmp_path, capsys):
+    base = TrainSettings.for_profile("lab", runs_dir="runs")
+    rows = pd.DataFrame(
+        {"dataset": "aviary", "profile": "lab", "seed": [0, 1], "given": "{}", "commit": "a" * 40,
+         "date": "2026-01-01", "device": "cpu", "source": "cached", "gt_known": [80.0, 82.0]}
+    )  # fmt: skip
+    gate = json.dumps({"method": "sat", "gate": "before_softmax"})
+    both = pd.concat([rows, rows.assign(given=gate, gt_known=[70.0, 71.5])], ignore_index=True)
+    lessons.show_experiment("table10_gate", base, rows, ["gt_known"], ["after_softmax_best"])
+    text = capsys.readouterr().out
+    assert "81.0 ± 1.4" in text and "cached: 2 runs, commit aaaaaaaa, 2026-01-01, cpu" in text
+    assert "train --profile lab -p dataset aviary -p method sat -p gate before_softmax" in text
+    assert "the numbers mean nothing" not in text
+    assert paper.verdicts(rows, ["after_softmax_best"])["verdict"].tolist() == ["not run"]
+    lessons.show_experiment("table10_gate", base, both, ["gt_known"], ["after_softmax_best"])
+    assert "not run" not in capsys.readouterr().out
+    verdict = paper.verdicts(both, ["after_softmax_best"]).iloc[0]
+    assert (verdict["measured [95 %]"], verdict["verdict"]) == ("+10.25 [+7.07, +13.43]",
+                                                                 "reproduced")  # fmt: skip
+    with pytest.raises(ValueError, match="claim is 'after_softmax'"):
+        paper.verdicts(both, ["after_softmax"])
+
+
+def test_commands_say_how_many_more_there_are():
+    base = TrainSettings.for_profile("lab", runs_dir="elsewhere")
+    lines = lessons.commands("table9_blocks", base, ["N = 1", "N = 2", "N = 4"], most=2)
+    assert len(lines) == 3 and lines[-1] == "not run: 1 rows more"
+    assert lines[0].endswith("-p runs_dir elsewhere -p spatial_blocks 1")
 
 
 def test_row_settings_are_those_of_the_sweep():

@@ -1,9 +1,9 @@
 """The paper's numbers and claims as data: its tables, its statements, and the ledger."""
 
 from satkit.paper.cells import cells, check_schema, list_tables, published, table, wide
-from satkit.paper.claims import claims, ledger, ledger_text
+from satkit.paper.claims import claims, ledger, ledger_text, verdicts
 from satkit.paper.experiments import EXPERIMENTS
-from satkit.paper.measured import banner, beside, measured, row_settings
+from satkit.paper.measured import banner, beside, measured, row_settings, rows_of
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "measured",
     "published",
     "row_settings",
+    "rows_of",
     "statements",
     "table",
+    "verdicts",
     "wide",
 ]

@@ -21,6 +21,7 @@ from satkit.paper.claims import IRRELEVANT
 from satkit.paper.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
+    from satkit.results import Run
     from satkit.settings import TrainSettings
 
 HERE, CACHED = "computed here", "cached"
@@ -98,9 +99,28 @@ def _here(runs_dir: Path) -> pd.DataFrame:
             "seed": settings.seed, "dataset": settings.dataset, "profile": settings.profile,
         }  # fmt: skip
         about |= {name: origin[name] for name in ("commit", "date", "device", "data")}
-        about |= {"given": json.dumps(_portable(settings)), "run": run.dir.name}
+        about |= {"given": json.dumps(_portable(as_asked(run))), "run": run.dir.name}
         rows.append({**numbers, **run.curve_points(), **about, "source": HERE, "dir": str(run.dir)})
     return pd.DataFrame(rows)
+
+
+def as_asked(run: Run) -> TrainSettings:
+    """What was asked for a run: ``two_stage`` where the run is the second stage of it.
+
+    Args:
+        run: Finished; the first stage is looked for beside it.
+
+    Returns:
+        Its settings; a second stage (Table 13) is itself a run from the first one's weights.
+    """
+    settings = run.settings
+    weights = Path(settings.checkpoint)
+    if settings.freeze != "all_but_token" or weights.name != "model.safetensors":
+        return settings
+    first = run.dir.parent / weights.parent.name / "settings.json"
+    checkpoint = json.loads(first.read_text())["checkpoint"] if first.is_file() else ""
+    changes = {"two_stage": True, "freeze": "a", "checkpoint": checkpoint}
+    return settings.model_copy(update=changes)
 
 
 def _portable(settings: TrainSettings) -> dict[str, Any]:

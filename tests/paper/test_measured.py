@@ -108,3 +108,17 @@ def test_keys_differ_by_what_changes_numbers_only():
 def test_spread_over_seeds():
     assert spread(pd.Series([1.0])) == "1.0" and spread(pd.Series([1.0, 3.0])) == "2.0 ± 1.4"
     assert spread(None) == "" and spread(pd.Series([float("nan")])) == ""
+
+
+def test_the_second_of_two_stages_is_found_as_what_was_asked(tmp_path):
+    first = TrainSettings.for_profile("lab", area_term="none", pixel_term="none")
+    finished(tmp_path, first, 60.0)
+    weights = tmp_path / "sweep" / first.id("d") / "model.safetensors"
+    second = TrainSettings.for_profile(
+        "lab", area_term="area", freeze="all_but_token", checkpoint=str(weights)
+    )
+    finished(tmp_path, second, 70.0)
+    rows = paper.measured(tmp_path, files=tmp_path)
+    found = rows_of("table13_area_term", LAB, rows)["(b) area, two stages"]
+    assert found["gt_known"].tolist() == [70.0]
+    assert rows_of("table2_losses", LAB, rows)["(a) cls"]["gt_known"].tolist() == [60.0]
