@@ -25,6 +25,7 @@ from satkit.readings import (
     cached_readings,
     collect_views,
     evaluate_readings,
+    readings_banner,
     show_readings,
     training_readings,
 )
@@ -74,7 +75,8 @@ def blocks() -> dict[str, str]:
     rows = paper.measured(RESULTS / "none")  # result files only
     for dataset, title in TITLES.items():
         if (table := cached_readings(dataset, RESULTS)) is not None:
-            evaluation += [f"**{title}**", markdown(show_readings(table)), origin(table)]
+            evaluation += [f"**{title}**", markdown(show_readings(table))]
+            evaluation += [f"Measured: {readings_banner(table)}."]
         base = TrainSettings.for_profile("lab", dataset=dataset)
         trained = training_readings(base, rows)
         if (trained["seeds"] != "not run").sum() > 1 or dataset == "aviary":
@@ -93,16 +95,6 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table) + " |", "|---" * table.shape[1] + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in table.astype(str).to_numpy()]
     return "\n".join(lines)
-
-
-def origin(table: pd.DataFrame) -> str:
-    """One sentence on where the readings of the evaluation come from."""
-    row = table.iloc[0]
-    return (
-        f"Measured: run {row['run']} (commit {row['run_commit'][:10]}), scored at commit "
-        f"{row['commit'][:10]}, {row['date'][:10]}, {row['device']}, data {row['data'][:10]}; "
-        "one run, intervals over its test images (bootstrap)."
-    )
 
 
 def write_page() -> None:

@@ -55,7 +55,9 @@ def test_the_page_on_discrepancies_shows_what_was_measured():
     script = benchmark("discrepancies")
     text = (ROOT / "docs" / "discrepancies.md").read_text()
     for name, block in script.blocks().items():
-        shown = text.split(f"<!-- measured: {name} -->\n")[1].split(f"<!-- /measured: {name} -->")[0]
+        shown = text.split(f"<!-- measured: {name} -->\n")[1].split(f"<!-- /measured: {name} -->")[
+            0
+        ]
         assert shown == block + "\n", f"{name}: run benchmarks/discrepancies.py --show"
 
 
