@@ -1,0 +1,101 @@
+"""Figures that explain data and results, each with a description in words.
+
+Every function takes data and returns an `Illustration`: the figure and its alt text, which is made
+from the same data. `show` displays both, `save_figure` writes them as files. Nothing here trains or
+evaluates. `lessons` holds the figures of the notebooks, `paper` those of the paper, and `points`
+what these plot, as tables.
+"""
+
+from satkit.figures.base import (
+    COLORS,
+    LINES,
+    MAP_COLORS,
+    PREDICTED_COLOR,
+    TRUE_COLOR,
+    Illustration,
+    contact_sheet,
+    picture,
+    save_figure,
+    show,
+)
+from satkit.figures.lessons import (
+    PART_COLORS,
+    RESULT_COLUMNS,
+    bar_chart,
+    image_sheet,
+    iou_histogram,
+    kernel_heatmap,
+    line_chart,
+    localization_grid,
+    loss_against_value,
+    loss_curves,
+    map_sheet,
+    push_arrows,
+    results_table,
+    threshold_curves,
+)
+from satkit.figures.paper import (
+    figure1,
+    figure2,
+    figure3,
+    figure4,
+    figure5,
+    figure6,
+    figure7,
+    figure8,
+    figure9,
+    figure10,
+)
+from satkit.figures.points import (
+    aggregate,
+    figure1_points,
+    figure4_points,
+    figure5_points,
+    figure7_points,
+    figure8_points,
+    sources,
+)
+
+__all__ = [
+    "COLORS",
+    "LINES",
+    "MAP_COLORS",
+    "PART_COLORS",
+    "PREDICTED_COLOR",
+    "RESULT_COLUMNS",
+    "TRUE_COLOR",
+    "Illustration",
+    "aggregate",
+    "bar_chart",
+    "contact_sheet",
+    "figure1",
+    "figure1_points",
+    "figure2",
+    "figure3",
+    "figure4",
+    "figure4_points",
+    "figure5",
+    "figure5_points",
+    "figure6",
+    "figure7",
+    "figure7_points",
+    "figure8",
+    "figure8_points",
+    "figure9",
+    "figure10",
+    "image_sheet",
+    "iou_histogram",
+    "kernel_heatmap",
+    "line_chart",
+    "localization_grid",
+    "loss_against_value",
+    "loss_curves",
+    "map_sheet",
+    "picture",
+    "push_arrows",
+    "results_table",
+    "save_figure",
+    "show",
+    "sources",
+    "threshold_curves",
+]
