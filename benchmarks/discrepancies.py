@@ -19,11 +19,13 @@ import pandas as pd
 import typer
 
 from satkit import paper
+from satkit.paper.claims import IRRELEVANT
 from satkit.paper.measured import rows_of
 from satkit.readings import (
     cached_readings,
     collect_views,
     evaluate_readings,
+    readings_banner,
     show_readings,
     training_readings,
 )
@@ -54,7 +56,7 @@ def main(
 def store(run: Run) -> None:
     """Score a run's maps under every reading, and write the file."""
     table = evaluate_readings(collect_views(run))
-    given = {k: v for k, v in run.settings.given().items() if k not in ("data_root", "workers")}
+    given = {k: v for k, v in run.settings.given().items() if k not in IRRELEVANT}
     own = provenance(device_name(), run.provenance["data"])
     about = {
         "dataset": run.settings.dataset,
@@ -73,7 +75,8 @@ def blocks() -> dict[str, str]:
     rows = paper.measured(RESULTS / "none")  # result files only
     for dataset, title in TITLES.items():
         if (table := cached_readings(dataset, RESULTS)) is not None:
-            evaluation += [f"**{title}**", markdown(show_readings(table)), origin(table)]
+            evaluation += [f"**{title}**", markdown(show_readings(table))]
+            evaluation += [f"Measured: {readings_banner(table)}."]
         base = TrainSettings.for_profile("lab", dataset=dataset)
         trained = training_readings(base, rows)
         if (trained["seeds"] != "not run").sum() > 1 or dataset == "aviary":
@@ -92,16 +95,6 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table) + " |", "|---" * table.shape[1] + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in table.astype(str).to_numpy()]
     return "\n".join(lines)
-
-
-def origin(table: pd.DataFrame) -> str:
-    """One sentence on where the readings of the evaluation come from."""
-    row = table.iloc[0]
-    return (
-        f"Measured: run {row['run']} (commit {row['run_commit'][:10]}), scored at commit "
-        f"{row['commit'][:10]}, {row['date'][:10]}, {row['device']}, data {row['data'][:10]}; "
-        "one run, intervals over its test images (bootstrap)."
-    )
 
 
 def write_page() -> None:

@@ -288,6 +288,7 @@ def show_experiment(
     rows: pd.DataFrame,
     metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
     claims: Sequence[str] = (),
+    printed: str = "",
 ) -> None:
     """Show one of the paper's tables: measured beside printed, its origin, and the verdicts.
 
@@ -297,14 +298,15 @@ def show_experiment(
         rows: From :func:`satkit.paper.measured`.
         metrics: Columns, percent.
         claims: Ids of the claims that the table decides; see :func:`satkit.paper.claims`.
+        printed: The paper's table, for instance ``table3``; the experiment's own where empty.
 
     Raises:
-        ValueError: Unknown experiment or claim.
+        ValueError: Unknown experiment, table or claim.
     """
     from IPython.display import display
 
     found = rows_of(experiment, base, rows)
-    display(beside(experiment, base, rows, metrics))
+    display(beside(experiment, base, rows, metrics, printed))
     print(banner(pd.concat(found.values())))
     print("\n".join(commands(experiment, base, [k for k, part in found.items() if part.empty])))
     if base.profile == "smoke":

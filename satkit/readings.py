@@ -295,6 +295,23 @@ def show_readings(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def readings_banner(table: pd.DataFrame) -> str:
+    """Say where readings of the evaluation come from.
+
+    Args:
+        table: From :func:`cached_readings`.
+
+    Returns:
+        Run, commits, date, device and data.
+    """
+    row = table.iloc[0]
+    return (
+        f"cached: run {row['run']} (commit {row['run_commit'][:8]}), scored at commit "
+        f"{row['commit'][:8]}, {row['date'][:10]}, {row['device']}, data {row['data'][:8]}; one "
+        "run, intervals over its test images"
+    )
+
+
 _ENDS = ("gain", "low", "high")
 
 
