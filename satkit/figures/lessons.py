@@ -459,3 +459,86 @@ def _mean_and_deviation(values: pd.Series) -> str:
         return "–"
     spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{spread}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Causes of errors, and claims
+# --------------------------------------------------------------------------------------------------
+
+
+def confusion(table: pd.DataFrame) -> Illustration:
+    """Counts of proposals by truth, coloured by the share of each row.
+
+    Args:
+        table: One row a true class, one column a proposed one; counts. Names may repeat between
+            rows and columns, which then is the right proposal.
+
+    Returns:
+        The matrix with its counts; its text names the share of each row that is right.
+    """
+    counts = table.to_numpy(float)
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    figure = Figure(figsize=(7.4, 1.6 + 0.5 * len(table)), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(counts):
+        color = "white" if share[row, column] < 0.5 else "black"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=color)
+    axis.set_xticks(range(table.shape[1]), [name.replace(" ", "\n") for name in table])
+    axis.set_yticks(range(len(table)), list(table.index))
+    axis.set(xlabel="proposed", ylabel="true")
+    figure.colorbar(image, ax=axis, label="share of the row")
+    said = [
+        f"{name}: {table.loc[name, name]:.0f} of {table.loc[name].sum():.0f} right"
+        for name in table.index
+        if name in table
+    ]
+    return Illustration(figure, f"Confusion matrix, true by proposed. {'; '.join(said)}.")
+
+
+def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
+    """Forest plot: for each claim the measured effect with its interval, and the paper's.
+
+    Args:
+        ledger: Measured rows of :func:`satkit.paper.ledger`: ``claim dataset conditions effect low
+            high verdict``; without ends (one seed) only the point is drawn.
+        paper: The paper's effects on its own data sets: ``claim dataset effect``; hollow.
+
+    Returns:
+        One line a claim; colours are data sets, the paper's have their own.
+
+    Raises:
+        ValueError: Nothing was measured.
+    """
+    if ledger.empty:
+        raise ValueError("no claim was measured: expected rows with an effect")
+    names = list(dict.fromkeys(ledger["claim"]))
+    sets = list(dict.fromkeys(ledger["dataset"]))
+    shown = paper[paper["claim"].isin(names)]
+    theirs = list(dict.fromkeys(shown["dataset"]))
+    figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="black", lw=1)
+    for i, name in enumerate(sets):
+        rows = ledger[ledger["dataset"] == name]
+        at = np.array([names.index(claim) for claim in rows["claim"]]) + 0.16 * (i - 1)
+        x, low, high = (rows[column].to_numpy(float) for column in ("effect", "low", "high"))
+        axis.hlines(at, np.where(np.isnan(low), x, low), np.where(np.isnan(high), x, high),
+                    color=COLORS[i], lw=2)  # fmt: skip
+        axis.plot(x, at, "osD^v"[i % 5], color=COLORS[i], label=name)
+    for i, name in enumerate(theirs):
+        rows = shown[shown["dataset"] == name]
+        at = [names.index(claim) + 0.3 for claim in rows["claim"]]
+        axis.plot(rows["effect"], at, "osD^v<>"[i % 7], mfc="none", mec="black",
+                  label=f"the paper's, {name}", ls="none")  # fmt: skip
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set(xlabel="effect, points (line: 95 % interval over seeds)", ylim=(len(names), -1))
+    tidy(axis)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    said = [
+        f"{row.claim.replace('_', ' ')} on {row.dataset}: {row.effect:+.1f}"
+        + ("" if math.isnan(row.low) else f" [{row.low:+.1f}, {row.high:+.1f}]")
+        for row in ledger.itertuples()
+    ]
+    hollow = f" The paper's own {len(shown)} effects are hollow." if len(shown) else ""
+    return Illustration(figure, f"Forest plot of effects. {'; '.join(said)}.{hollow}")

@@ -39,7 +39,7 @@ from satkit.figures.base import (
     pictures,
     tidy,
 )
-from satkit.figures.points import ORDER, PAPERS, SHOTS, TUNED, aggregate
+from satkit.figures.points import ORDER, PAPERS, SHOTS, TUNED, aggregate, place
 
 GT_KNOWN = "GT-known Loc, %"
 #: Each method looks the same in all figures; others take what is left
@@ -61,7 +61,10 @@ def figure1(points: pd.DataFrame) -> Illustration:
         ValueError: Nothing was measured.
     """
     figure, axes = charts(2, height=3.4)
+    axes[1].sharey(axes[0])
     table = _measured(points)
+    axes[0].set_xscale("log")
+    axes[0].xaxis.set_major_formatter("{x:g}")
     _panel(axes[0], table, TUNED, "tuned parameters of the backbone, million")
     _panel(axes[1], table, SHOTS, "training images a class")
     _legend(figure, axes, points, table)
@@ -80,35 +83,27 @@ def figure2(blocks: int = 12, spatial: int = 3) -> Illustration:
     """
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axis = figure.subplots()
-    axis.set(xlim=(0, 100), ylim=(0, 46))
+    axis.set(xlim=(-0.5, 100.5), ylim=(-0.5, 46))
     axis.set_axis_off()
-    _node(axis, "image", 0, 18, 9, 10, "white")
-    for name, y, color in (
-        ("class token", 34, 7),
-        ("patch tokens", 20, 9),
-        ("spatial token", 6, 1),
-    ):
-        _node(axis, name, 14, y, 14, 7, COLORS[color])
-    _arrow(axis, (9, 23), (14, 23))
-    _node(axis, f"{blocks - spatial} blocks", 33, 4, 11, 39, COLORS[7])
-    for y in (37.5, 23.5, 9.5):
-        _arrow(axis, (28, y), (33, y))
-    _arrow(axis, (44, 23.5), (48, 23.5))
+    _node(axis, "image", 0, 18, 8, 11, "white")
+    _arrow(axis, (8, 23.5), (12, 23.5))
+    tokens = {"class token": (34, 7), "patch tokens": (20, 9), "spatial token": (6, 1)}
+    for name, (y, color) in tokens.items():
+        _node(axis, name.replace(" ", "\n"), 12, y, 12, 7, COLORS[color])
+        _arrow(axis, (24, y + 3.5), (28, y + 3.5))
+    _node(axis, f"{blocks - spatial}\nblocks", 28, 4, 9, 39, COLORS[7])
+    _arrow(axis, (37, 23.5), (41, 23.5))
+    width = 30 / spatial
     for number in range(spatial):
-        x = 48 + number * 23 / spatial
-        name = f"block {blocks - spatial + number + 1}\nwith\nSQA"
-        _node(axis, name, x, 15, 23 / spatial - 1, 28, COLORS[0])
-        _arrow(axis, (x + 11.5 / spatial - 0.5, 15), (x + 11.5 / spatial - 0.5, 10))
-    _node(axis, "mean of the blocks' maps: M", 48, 3, 22, 7, COLORS[1])
-    _node(axis, "conv head, GAP", 75, 25, 11, 9, COLORS[9])
-    _arrow(axis, (70, 29.5), (75, 29.5))
-    for name, x, y, start in (
-        ("$L_{cls}$", 91, 26, (86, 29.5)),
-        ("$L_{norm}$", 91, 8, (70, 8)),
-        ("$L_{ba}$", 91, 0, (70, 5)),
-    ):
-        _node(axis, name, x, y, 9, 7, "white")
-        _arrow(axis, start, (x, y + 3.5))
+        x, name = 41 + number * width, f"block\n{blocks - spatial + number + 1}\nwith\nSQA"
+        _node(axis, name, x, 15, width - 1, 28, COLORS[0])
+        _arrow(axis, (x + width / 2 - 0.5, 15), (x + width / 2 - 0.5, 10))
+    _node(axis, "M: mean of the blocks' maps", 41, 2, 29, 8, COLORS[1])
+    _node(axis, "conv head,\nGAP", 75, 24.5, 12, 9, COLORS[9])
+    _arrow(axis, (70, 29), (75, 29))
+    for name, y, start in (("cls", 25.5, (87, 29)), ("norm", 9, (70, 7.5)), ("ba", 0, (70, 4.5))):
+        _node(axis, rf"$\mathcal{{L}}_{{{name}}}$", 91, y, 9, 7, "white")
+        _arrow(axis, start, (91, y + 3.5))
     return Illustration(
         figure,
         "Framework of SAT, from left to right. An image becomes patch tokens; a class token and a "
@@ -173,14 +168,17 @@ def figure4(points: pd.DataFrame) -> Illustration:
         points: From :func:`satkit.figures.figure4_points`.
 
     Returns:
-        Two panels, or the one that was run.
+        Two panels, or the one that was run with at least two values.
 
     Raises:
-        ValueError: Nothing was measured.
+        ValueError: Nothing was measured, or one value only.
     """
     table = _measured(points)
     names = {"target_area": "λ", "batch_size": "batch size"}
-    there = [name for name in names if name in set(table["panel"])]
+    there = [name for name in names if _of(table, name)["x"].nunique() > 1]
+    if not there:
+        raise ValueError("neither λ nor the batch size was varied: expected at least two values")
+    table = table[table["panel"].isin(there)]
     figure, axes = charts(len(there))
     for axis, name in zip(axes, there, strict=True):
         _panel(axis, table, name, names[name])
@@ -398,7 +396,7 @@ def figure10(
 def _measured(points: pd.DataFrame) -> pd.DataFrame:
     """Means and spreads; refuses a table in which only the paper's numbers stand."""
     if points.empty or points["source"].str.startswith(PAPERS).all():
-        raise ValueError("nothing was measured: expected rows of runs, `run` them first")
+        raise ValueError("nothing was measured: expected rows of runs")
     return aggregate(points)
 
 
@@ -416,16 +414,17 @@ def _panel(axis: Axes, table: pd.DataFrame, panel: str, xlabel: str, band: bool 
     """Lines of means with their spread; hollow where they are the paper's."""
     own = _of(table, panel)
     texts = own["x"].map(lambda x: isinstance(x, str)).any()
-    for position, ((line, printed), part) in enumerate(
-        own.groupby(["line", "printed"], sort=False)
-    ):
+    lines = list(dict.fromkeys(own["line"]))
+    for (line, printed), part in own.groupby(["line", "printed"], sort=False):
+        position = lines.index(line)
         color, marker, style = _look(str(line), position)
-        x = [ORDER.index(value) for value in part["x"]] if texts else part["x"].to_numpy(float)
         y, spread = part["mean"].to_numpy(), part["deviation"].to_numpy()
+        x = part["x"].map(place).to_numpy()
+        if texts:  # side by side, so that all of them are seen
+            x = x + 0.08 * (position - (len(lines) - 1) / 2)
         if printed:
-            axis.plot(
-                x, y, marker=marker, mfc="white", color=color, ls=":", lw=0.8, label=f"_{line}"
-            )
+            label = f"_{line}, {PAPERS}"  # in the legend once for all
+            axis.plot(x, y, marker=marker, mfc="white", color=color, ls=":", lw=0.8, label=label)
         elif band:
             axis.plot(x, y, color=color, ls=style, lw=2, label=line)
             axis.fill_between(x, y - spread, y + spread, color=color, alpha=0.2, lw=0)

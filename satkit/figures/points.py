@@ -165,7 +165,7 @@ def aggregate(points: pd.DataFrame) -> pd.DataFrame:
     groups = points.assign(printed=printed).groupby(["panel", "line", "printed", "x"], sort=False)
     table = groups["gt_known"].agg(mean="mean", deviation="std", seeds="count").reset_index()
     table["deviation"] = table["deviation"].fillna(0.0)
-    return table.sort_values("x", key=lambda x: x.map(_place), kind="stable")
+    return table.sort_values("x", key=lambda x: x.map(place), kind="stable")
 
 
 def sources(points: pd.DataFrame) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _join(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return joined[[c for c in (*POINT, *ORIGIN) if c in joined]]
 
 
-def _place(x: float | str) -> float:
+def place(x: float | str) -> float:
     """Order on the axis: numbers by value, shots as ``ORDER`` has them."""
     return float(ORDER.index(x)) if isinstance(x, str) else float(x)
 
