@@ -303,16 +303,26 @@ def show_experiment(
     Raises:
         ValueError: Unknown experiment, table or claim.
     """
-    from IPython.display import display
-
     found = rows_of(experiment, base, rows)
-    display(beside(experiment, base, rows, metrics, printed))
+    show_table(beside(experiment, base, rows, metrics, printed))
     print(banner(pd.concat(found.values())))
     print("\n".join(commands(experiment, base, [k for k, part in found.items() if part.empty])))
     if base.profile == "smoke":
         print("profile smoke: the runs are tiny, and their numbers mean nothing")
     if claims:
-        display(verdicts(of_base(base, rows), claims))
+        show_table(verdicts(of_base(base, rows), claims))
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """Show a table with its sentences whole, where pandas would cut them short.
+
+    Args:
+        table: To be shown below the cell.
+    """
+    from IPython.display import display
+
+    with pd.option_context("display.max_colwidth", None):
+        display(table)
 
 
 def of_base(base: TrainSettings, rows: pd.DataFrame) -> pd.DataFrame:
