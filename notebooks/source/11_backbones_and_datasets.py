@@ -56,6 +56,7 @@ from IPython.display import display
 
 from satkit.backbones import grid_size
 
+pd.set_option("display.max_colwidth", None)
 FAMILIES = {
     "DeiT": "deit_tiny_patch16_224",
     "DeiT III": "deit3_small_patch16_224",
@@ -245,9 +246,8 @@ paper.beside("table6_backbones", shown, measured, METRICS)
 # %%
 CLAIMS = ["holds_on_deit_tiny", "holds_on_deit_small", "holds_on_deit_base", "holds_on_conformer",
           "holds_on_fine_grained"]  # fmt: skip
-ledger = paper.ledger(measured[measured["profile"] == settings.profile])
-columns = ["claim", "dataset", "paper", "effect", "low", "high", "seeds", "verdict"]
-ledger.loc[ledger["claim"].isin(CLAIMS), columns].round(2).fillna("–")
+own = measured[measured["profile"] == settings.profile]
+paper.verdicts(own, CLAIMS)
 
 # %% [markdown]
 # ## Fine-grained sets (Table 15)
@@ -298,8 +298,7 @@ of_masks = {name: part[["pIoU", "PxAP", "seeds", "from"]].loc[["TS-CAM", "SAT"]]
 pd.concat(of_masks) if of_masks else "no data set with masks was measured yet"
 
 # %%
-of_mask_claims = ledger["claim"].isin(["higher_piou", "higher_pxap"])
-ledger.loc[of_mask_claims, columns].round(2).fillna("–")
+paper.verdicts(own, ["higher_piou", "higher_pxap"])
 
 # %% [markdown]
 # ## A second embedded data set: the clues are gone
@@ -372,12 +371,11 @@ if settings.train.dataset == "aviary":
 # What the rows say:
 
 # %%
-final = ledger[ledger["claim"].isin([*CLAIMS, "sat_over_tscam"])]
-for row in final.to_dict("records"):
-    if row["verdict"] != "not run":
-        print(f"{row['dataset']}: {row['claim']}: {row['effect']:+.1f} points, {row['seeds']} "
-              f"seed{'s' if row['seeds'] > 1 else ''}: {row['verdict']}")  # fmt: skip
-missing = sorted({row["claim"] for row in final.to_dict("records") if row["verdict"] == "not run"})
+final = paper.verdicts(own, ["sat_over_tscam", *CLAIMS])
+for claim, row in final[final["verdict"] != "not run"].iterrows():
+    print(f"{row['data set']}: {claim}: {row['measured [95 %]']} points, seeds: {row['seeds']}: "
+          f"{row['verdict']}")  # fmt: skip
+missing = sorted(set(final.index[final["verdict"] == "not run"]))
 print(f"not run: {', '.join(missing) or 'nothing'}")
 
 # %% [markdown]
