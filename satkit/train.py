@@ -576,7 +576,9 @@ def precision_of(wanted: str) -> str:
     if wanted == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     if wanted in ("fp16", "tf32") and not torch.cuda.is_available():
-        raise ValueError(f"precision is {wanted!r}, which needs a GPU; use 'bf16' or 'fp32' on a CPU")
+        raise ValueError(
+            f"precision is {wanted!r}, which needs a GPU; use 'bf16' or 'fp32' on a CPU"
+        )
     return "no" if wanted in ("fp32", "tf32") else wanted
 
 

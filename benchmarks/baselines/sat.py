@@ -35,7 +35,7 @@ class PlainSAT(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Logits [B, C], maps [B, h, w] and the spatial blocks' maps of images [B, 3, S, S]."""
         vit = self.backbone
-        x = vit.patch_embed.proj(images).flatten(2).transpose(1, 2)  # [B, N, D]
+        x = vit.patch_embed(images)  # [B, N, D]
         tokens = [token.expand(len(x), -1, -1) for token in (vit.cls_token, self.loc_token)]
         x = torch.cat([tokens[0], x, tokens[1]], dim=1)  # [B, 1 + N + 1, D]
         x = x + torch.cat([vit.pos_embed, self.loc_embed], dim=1)
