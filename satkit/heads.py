@@ -25,7 +25,8 @@ def pooled_logits(head: nn.Conv2d, features: Tensor) -> Tensor:
     Returns:
         Logits [B, C].
     """
-    windows = avg_pool2d(features, features.shape[2:], stride=1, padding=head.padding)
+    padding = head.kernel_size[0] // 2
+    windows = avg_pool2d(features, features.shape[2:], stride=1, padding=padding)
     return linear(windows.flatten(1), head.weight.flatten(1), head.bias)  # [B, D, k, k] -> [B, C]
 
 
@@ -46,6 +47,6 @@ def class_map(
     chosen = logits.argmax(dim=1) if labels is None else labels  # [B]
     kernels = head.weight[chosen].flip(2, 3).flatten(2)  # [B, D, k k]
     scattered = kernels.transpose(1, 2) @ features.flatten(2)  # [B, k k, h w]
-    size, kernel, padding = features.shape[2:], head.kernel_size, head.padding
-    maps = fold(scattered, size, kernel, padding=padding)[:, 0]  # adds what meets in a place
+    size, kernel = features.shape[2:], head.kernel_size
+    maps = fold(scattered, size, kernel, padding=kernel[0] // 2)[:, 0]  # adds what meets
     return maps if head.bias is None else maps + head.bias[chosen][:, None, None]
