@@ -256,8 +256,6 @@ class TestCompile:
         compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
         for plain, ours in zip(model(images)[:3], compiled(images)[:3], strict=True):
             torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-5)
-        compiled.train()(images).logits.sum().backward()
-        assert model.loc_token.grad.abs().sum() > 0
 
     def test_one_graph_with_recomputation(self):
         model = three_blocks()
