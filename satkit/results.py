@@ -31,6 +31,7 @@ SOURCE = Path(__file__).parent
 #: What a run's numbers depend on; figures, notebooks and the command line are not among it.
 COMPUTING = (
     "model.py",
+    "heads.py",
     "losses.py",
     "backbones.py",
     "conformer.py",
