@@ -20,12 +20,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from satkit._cv2 import cv2
+from satkit._engine import compiled
 from satkit.boxes import (
     Array,
     best_ious,
     check_boxes,
     check_thresholds,
-    compiled,
     prepare_maps,
     to_numpy,
 )

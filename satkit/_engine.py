@@ -1,0 +1,587 @@
+"""Boxes of all components of a map at all thresholds, compiled; `satkit.boxes` is its public face.
+
+Done plainly, components are labelled anew at each of up to 1000 thresholds. But as the threshold
+falls, pixels only join: components appear, grow and merge (a *component tree*). So a map is read
+once, and what remains is a forest of a few dozen nodes:
+
+1. *Levels.* A pixel's level is the number of distinct thresholds that it exceeds.
+2. *Slopes.* Each row is cut at its valleys; between two of them it rises to one peak and falls. A
+   slope whose peak has a neighbour above or below that is as high leads on to that one's slope.
+   The slopes that lead to the same summit are a *basin*. Its part above any level is connected,
+   as each pixel has a path to the summit that never descends. So basins, and not pixels, are the
+   elements of the forest.
+3. *Edges.* Two basins join at the highest level at which they touch.
+4. *Cells.* What the pixels of one level add to a basin, its size and its box, is one cell of a
+   table [levels, basins]. Only *tips* can extend the box of a component: pixels without
+   neighbours on one side that are as high.
+5. *Sweep.* From the highest level to the lowest, edges unite the components (union–find) and
+   cells let them grow. Then the largest is known, and each that changed has a new box. A box
+   that stays the same over a range of thresholds is one *bar*.
+
+**OpenCV's contours.** Their size is the *polygon area* through the centres of the border pixels,
+and contours of holes count too. A polygon's area is a sum over squares of 2x2 pixels: 1 for four
+set pixels, 1/2 for three. So twice the area grows by 1 at the third and by 1 at the fourth highest
+of each square's levels. It includes holes, so the largest contour is found on the map with its
+holes filled. Holes come from the same sweep on the map turned upside down, where components are
+4-connected and all that reaches the border of the map is *outside*. The level at which a hole
+joins the outside is also the level to which it is filled.
+
+Grids have a border of one pixel around the map, so that every pixel has eight neighbours. Basin 0
+is what exceeds no threshold, basin 1 is the outside, and the others follow. Memory grows with
+levels times basins: little for the smooth maps of a model, 30 MB for 224x224 pixels of pure noise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+compiled = njit(cache=True, nogil=True)
+
+OUTSIDE = 1
+FAR = 1 << 30  # start of a minimum: larger than any coordinate
+TIP, RIM = 1, 2  # marks of a pixel that can extend a box, or touches another basin
+FIRST, X0, X1, Y1, SIZE, STAMP, BAR = range(7)  # columns of a component; the first five of a cell
+OPEN, CLOSED = 4, 5  # columns of a bar, after its box: levels
+
+
+# Levels
+
+
+@compiled
+def first_outside_unit(maps):  # type: ignore[no-untyped-def]
+    """Index of the first map [N, H, W] with a value that is not in 0–1, or -1."""
+    for i in range(len(maps)):
+        bad = False
+        for value in maps[i].reshape(-1):
+            bad |= not (value >= 0) & (value <= 1)
+        if bad:
+            return i
+    return -1
+
+
+@compiled
+def grey_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
+    """Levels of the 8-bit values above ``int(threshold * max)``.
+
+    Args:
+        values: Float [H, W] in 0–1.
+        thresholds: Float64 [T].
+        grid: Int16 [H + 2, W + 2], border 0; filled.
+
+    Returns:
+        Number K of distinct thresholds, and which of them [T] belongs to each threshold.
+    """
+    top = np.int16(0)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            grid[y + 1, x + 1] = np.int16(values[y, x] * np.float32(255))
+            top = max(top, grid[y + 1, x + 1])
+    rows = (thresholds * top).astype(np.int64)
+    level_of = np.zeros(257, np.int16)
+    for row in rows:
+        level_of[row + 1] = 1
+    for grey in range(1, 257):
+        level_of[grey] += level_of[grey - 1]
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            grid[y + 1, x + 1] = level_of[grid[y + 1, x + 1]]
+    return np.int64(level_of[256]), level_of[rows].astype(np.int64)
+
+
+@compiled
+def threshold_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
+    """Levels of float values.
+
+    Args:
+        values: Float [H, W] in 0–1.
+        thresholds: [K], ascending, of the same type.
+        grid: Int16 [H + 2, W + 2], border 0; filled.
+    """
+    height, width = values.shape
+    if len(thresholds) <= 8:
+        grid[1:-1, 1:-1] = 0
+        for y in range(height):
+            for threshold in thresholds:
+                for x in range(width):
+                    grid[y + 1, x + 1] += np.int16(values[y, x] > threshold)
+        return
+    parts = values.dtype.type(4096)
+    below = np.searchsorted(thresholds, np.arange(4097) / parts).astype(np.int16)
+    for y in range(height):
+        for x in range(width):
+            level = below[np.int64(values[y, x] * parts)]  # thresholds below the value's 1/4096
+            while level < len(thresholds) and thresholds[level] < values[y, x]:
+                level += 1
+            grid[y + 1, x + 1] = level
+
+
+# One map
+
+
+@compiled
+def scratch(height, width):  # type: ignore[no-untyped-def]
+    """Arrays that `trace` works in, for maps [height, width]; each thread needs its own."""
+    shape, pixels = (height + 2, width + 2), height * width
+    grids = np.zeros((3, *shape), np.int16)  # levels, the same upside down, and with holes filled
+    basin = np.zeros(shape, np.int32)
+    slopes = np.zeros((3, pixels + 2), np.int32)  # row, column of the peak, slope it leads to
+    edges = np.empty((4 * pixels + 1, 3), np.int32)  # two basins and the level
+    bars = np.empty((2 * pixels, 6), np.int32)
+    return grids, basin, slopes, edges, bars
+
+
+@compiled
+def trace(room, count, contours, want_all):  # type: ignore[no-untyped-def]
+    """Box of the largest component above every level, and the bars of all components.
+
+    Args:
+        room: From `scratch`, with the levels 0 … count in its first grid.
+        count: K, number of levels that a pixel can exceed.
+        contours: See `satkit.boxes.Protocol`.
+        want_all: Whether to record bars.
+
+    Returns:
+        Int32 [K, 4], -1 where nothing is above the level; int32 [n, 6], boxes and the first and
+        last of the K rows in which they stand.
+    """
+    grids, bars = room[0], room[4]
+    level, upside_down, filled = grids[0], grids[1], grids[2]
+    table = np.full((count, 4), -1, np.int32)
+    no_table = table[:0]
+    holes = used = 0
+    if contours:
+        upside_down[:] = count - level
+        merges, basins, holes = _sweep(room, upside_down, count, True, True, no_table, 0, want_all)
+        used = holes
+        for bar in bars[:holes]:
+            bar[OPEN], bar[CLOSED] = count - bar[OPEN], count - bar[CLOSED] - 1
+        if basins > OUTSIDE + 1:
+            _fill(level, room[1], merges, basins, count, filled)
+            _sweep(room, filled, count, False, True, table, used, False)
+            if want_all:
+                used = _sweep(room, level, count, False, True, no_table, used, True)[2]
+        else:
+            used = _sweep(room, level, count, False, True, table, used, want_all)[2]
+    else:
+        used = _sweep(room, level, count, False, False, table, used, want_all)[2]
+    for bar in bars[holes:used]:
+        bar[OPEN], bar[CLOSED] = bar[CLOSED], bar[OPEN] - 1
+    return table, bars[:used].copy()
+
+
+@compiled
+def _sweep(room, level, count, holes, contours, table, used, record):  # type: ignore[no-untyped-def]
+    """Grow the components of a grid from the top level down.
+
+    Args:
+        room: From `scratch`.
+        level: Int16 [H + 2, W + 2], 0 … count.
+        count: K.
+        holes: 4-connected, joined by the border; otherwise 8-connected.
+        contours: Size is the polygon area, and the last of equal ones is the largest.
+        table: [K, 4] for the box of the largest component above every level, or empty.
+        used: Number of bars in use.
+        record: Whether to add bars.
+
+    Returns:
+        Merges [n, 3] (basin, basin that it took up, level); the number of basins, with those of
+        number 0 and 1; the number of bars in use.
+    """
+    _, basin, slopes, edges, bars = room
+    slope_count = _cut_rows(level, basin, slopes, np.int32(holes))
+    basins = _join_slopes(level, basin, slopes[:, :slope_count], not holes)
+    cells = np.zeros((count + 1, basins, 5), np.int32)
+    edge_count = _mark(level, basin, cells, edges, not holes)
+    if len(table):
+        _measure(level, basin, cells, contours)
+    order, start = _by_level(edges[:edge_count], count)
+    parent, nodes = _forest(basins)
+    touched = np.empty(basins, np.int32)
+    merges = np.empty((basins, 3), np.int32)
+    merged = 0
+    lead = np.array([0, -1, FAR])  # the largest component: its number, size and first pixel
+    for now in range(count, 0, -1):
+        changed = 0
+        for e in order[start[now] : start[now + 1]]:
+            a, b = _find(parent, edges[e, 0]), _find(parent, edges[e, 1])
+            if a != b:
+                keep, lose = min(a, b), max(a, b)
+                _unite(parent, nodes, keep, lose, bars, now)
+                merges[merged, 0], merges[merged, 1], merges[merged, 2] = keep, lose, now
+                merged += 1
+                changed = _touch(nodes, keep, now, touched, changed)
+        for i in range(OUTSIDE + 1, basins):
+            cell = cells[now, i]
+            if cell[Y1] or cell[SIZE]:
+                root = _find(parent, i)
+                _grow(nodes[root], cell)
+                changed = _touch(nodes, root, now, touched, changed)
+        if len(table):
+            if changed:
+                _update_lead(parent, nodes, touched[:changed], lead, contours)
+            if lead[0]:
+                table[now - 1] = _box(nodes[lead[0]], 0)
+        if record:
+            used = _record(parent, nodes, touched[:changed], bars, used, now, int(holes))
+    return merges[:merged], basins, used
+
+
+@compiled
+def _fill(level, basin, merges, basins, count, filled):  # type: ignore[no-untyped-def]
+    """Raise each basin of the upside-down grid to the level at which it joins the outside."""
+    drained = np.zeros(basins, np.int16)  # level of the upside-down grid
+    drained[OUTSIDE] = count
+    for i in range(len(merges) - 1, -1, -1):
+        drained[merges[i, 1]] = min(merges[i, 2], drained[merges[i, 0]])
+    floor = (count - drained).astype(np.int16)
+    floor[0] = 0  # the highest level: nothing to fill
+    for y in range(1, level.shape[0] - 1):
+        for x in range(1, level.shape[1] - 1):
+            filled[y, x] = max(level[y, x], floor[basin[y, x]])
+
+
+# Basins
+
+
+@compiled
+def _cut_rows(level, slope, slopes, outside):  # type: ignore[no-untyped-def]
+    """Number the slopes of all rows from 2 up, and note their rows and peaks.
+
+    Args:
+        level: Int16 [H + 2, W + 2].
+        slope: Int32 [H + 2, W + 2]; filled. 0 where the level is 0.
+        slopes: Int32 [3, ≥ n + 2]; filled: row, first column of the peak.
+        outside: Number of the border, 0 or 1; slopes that start at the left border are its.
+
+    Returns:
+        n + 2.
+    """
+    slope[0], slope[-1], slope[:, 0], slope[:, -1] = outside, outside, outside, outside
+    count = OUTSIDE
+    for y in range(1, level.shape[0] - 1):
+        row, own = level[y], slope[y]
+        number, peak, last, rising = outside, 0, row[0], False
+        for x in range(1, len(row) - 1):
+            value = row[x]
+            higher = value > last
+            if higher & (not rising):
+                slopes[1, number] = peak
+                count += 1
+                number = np.int32(count)
+                slopes[0, number] = y
+            peak = x if higher else peak
+            rising = higher | (rising & (value == last))
+            own[x] = number if value > 0 else 0
+            last = value
+        slopes[1, number] = peak
+    return count + 1
+
+
+@compiled
+def _join_slopes(level, grid, slopes, diagonal):  # type: ignore[no-untyped-def]
+    """Replace the numbers of slopes in a grid by those of basins. Returns the number of basins."""
+    rows, peaks, parent = slopes
+    for i in range(len(parent)):
+        parent[i] = i
+    for i in range(OUTSIDE + 1, len(parent)):
+        parent[i] = _leads_to(level, grid, rows[i], peaks[i], parent, diagonal)
+    number = np.zeros(len(parent), np.int32)
+    number[OUTSIDE] = OUTSIDE
+    basins = OUTSIDE + 1
+    for i in range(OUTSIDE + 1, len(parent)):
+        if parent[i] == i:
+            number[i] = basins
+            basins += 1
+    for i in range(len(parent)):
+        number[i] = number[_find(parent, i)]
+    for y in range(1, level.shape[0] - 1):
+        own = grid[y]
+        for x in range(1, len(own) - 1):
+            own[x] = number[own[x]]
+    return basins
+
+
+@compiled
+def _leads_to(level, grid, y, peak, parent, diagonal):  # type: ignore[no-untyped-def]
+    """Slope to which a peak leads, itself on a summit: a higher neighbour's, or an equal one's."""
+    height, own = level[y, peak], grid[y, peak]
+    equal = own
+    x = peak
+    while level[y, x] == height:
+        for near in (y - 1, y + 1):
+            for q in range(x - diagonal, x + diagonal + 1):
+                if level[near, q] > height:
+                    return _find(parent, grid[near, q])
+                if level[near, q] == height and equal == own:
+                    equal = _find(parent, grid[near, q])
+        x += 1
+        if x == level.shape[1]:
+            return OUTSIDE
+    return _find(parent, grid[y, x]) if level[y, x] > height else equal
+
+
+# Cells and edges
+
+
+@compiled
+def _mark(level, basin, cells, edges, diagonal):  # type: ignore[no-untyped-def]
+    """Put the boxes of tips into cells, and list where basins touch. Returns the number of edges.
+
+    Of the edges of a pair of basins only those matter that are higher than the ones before; a
+    small memory of pairs leaves out most of the others.
+    """
+    height, stride = level.shape
+    flat_level, flat_basin = level.reshape(-1), basin.reshape(-1)
+    around = np.array([1, stride - 1, stride, stride + 1] if diagonal else [-stride, 1, stride])
+    marks = np.zeros((stride + 7) // 8 * 8, np.uint8)
+    words = marks.view(np.uint64)
+    memory = np.zeros((1024, 3), np.int32)
+    count = 0
+    for y in range(1, height - 1):
+        grids = level[y - 1], level[y], level[y + 1], basin[y - 1], basin[y], basin[y + 1]
+        if diagonal:
+            _mark_row(*grids, marks)
+        else:
+            _mark_row_of_holes(*grids, marks)
+        for w in range(len(words)):
+            if words[w] == 0:
+                continue
+            for x in range(8 * w, 8 * w + 8):
+                if marks[x] & TIP:
+                    _put(cells[level[y, x], basin[y, x]], y, x)
+                if marks[x] & RIM:
+                    p = y * stride + x
+                    for step in around:
+                        now = min(flat_level[p], flat_level[p + step])
+                        a, b = flat_basin[p], flat_basin[p + step]
+                        if a == b or now == 0:
+                            continue
+                        known = memory[(min(a, b) * 37 + max(a, b)) & 1023]
+                        if known[0] == min(a, b) and known[1] == max(a, b) and known[2] >= now:
+                            continue
+                        known[0], known[1], known[2] = min(a, b), max(a, b), now
+                        edges[count] = known
+                        count += 1
+    return count
+
+
+@compiled
+def _mark_row(above, own, below, b_above, b_own, b_below, marks):  # type: ignore[no-untyped-def]
+    """Mark pixels of a row that can extend the box of an 8-connected component or join two.
+
+    A neighbour further out, or as far out and earlier in the sweep, makes a pixel no tip.
+    """
+    for x in range(1, len(own) - 1):
+        nw, n, ne, w = above[x - 1], above[x], above[x + 1], own[x - 1]
+        e, sw, s, se = own[x + 1], below[x - 1], below[x], below[x + 1]
+        p, b = own[x], b_own[x]
+        tip = max(nw, n, ne, w) < p  # also the first pixel in raster order
+        tip |= (max(sw, s, se, w) < p) & (e <= p)
+        tip |= (max(nw, w, sw, n) < p) & (s <= p)
+        tip |= (max(ne, e, se, n) < p) & (s <= p)
+        rim = (b_own[x + 1] ^ b) | (b_below[x - 1] ^ b) | (b_below[x] ^ b) | (b_below[x + 1] ^ b)
+        marks[x] = (np.uint8(tip) | (np.uint8(rim != 0) << 1)) if p > 0 else 0
+
+
+@compiled
+def _mark_row_of_holes(above, own, below, b_above, b_own, b_below, marks):  # type: ignore[no-untyped-def]
+    """The same for 4-connected holes in the upside-down grid."""
+    for x in range(1, len(own) - 1):
+        n, w, e, s, p, b = above[x], own[x - 1], own[x + 1], below[x], own[x], b_own[x]
+        tip = (max(n, w) < p) & (e <= p)
+        tip |= (max(s, w) < p) & (e <= p)
+        tip |= (max(w, n) < p) & (s <= p)
+        tip |= (max(e, n) < p) & (s <= p)
+        rim = (b_above[x] ^ b) | (b_own[x + 1] ^ b) | (b_below[x] ^ b)
+        marks[x] = np.uint8(tip & (b != OUTSIDE)) | (np.uint8(rim != 0) << 1)
+
+
+@compiled
+def _put(cell, y, x):  # type: ignore[no-untyped-def]
+    """Add a pixel (both coordinates from 1) to a cell's box."""
+    place = (y << 16) | x
+    fresh = cell[Y1] == 0
+    cell[FIRST] = place if fresh else min(cell[FIRST], place)
+    cell[X0] = x - 1 if fresh else min(cell[X0], x - 1)
+    cell[X1] = max(cell[X1], x)
+    cell[Y1] = max(cell[Y1], y)
+
+
+@compiled
+def _measure(level, basin, cells, contours):  # type: ignore[no-untyped-def]
+    """Put sizes into cells: the number of pixels or, for contours, twice the polygon area."""
+    third, fourth = np.zeros((2, level.shape[1]), np.int16)
+    for y in range(1, level.shape[0] - 1):
+        own, below, b_own = level[y], level[y + 1], basin[y]
+        if not contours:
+            for x in range(1, len(own) - 1):
+                cells[own[x], b_own[x], SIZE] += 1
+            continue
+        for x in range(1, len(own) - 1):  # squares of this pixel and those to the right and below
+            low, high = min(own[x], own[x + 1]), max(own[x], own[x + 1])
+            low_2, high_2 = min(below[x], below[x + 1]), max(below[x], below[x + 1])
+            fourth[x] = min(low, low_2)
+            third[x] = min(max(low, low_2), high, high_2)
+        for x in range(1, len(own) - 2):
+            if third[x]:  # the higher one of this row is among the three highest
+                higher = b_own[x + 1] if own[x + 1] > own[x] else b_own[x]
+                cells[third[x], higher, SIZE] += 1
+                cells[fourth[x], higher, SIZE] += 1
+
+
+@compiled
+def _by_level(edges, count):  # type: ignore[no-untyped-def]
+    """Counting sort: the order of edges by level, and where each level starts [K + 2]."""
+    start = np.zeros(count + 2, np.int32)
+    for edge in edges:
+        start[edge[2] + 1] += 1
+    for k in range(1, count + 2):
+        start[k] += start[k - 1]
+    end = start.copy()
+    order = np.empty(len(edges), np.int32)
+    for i in range(len(edges)):
+        order[end[edges[i, 2]]] = i
+        end[edges[i, 2]] += 1
+    return order, start
+
+
+# Components: a union–find forest over basins
+
+
+@compiled
+def _forest(basins):  # type: ignore[no-untyped-def]
+    """Parents [n] and nodes [n, 7] of components without pixels; 0 is no component."""
+    nodes = np.zeros((basins, 7), np.int32)
+    nodes[:, FIRST] = nodes[:, X0] = FAR
+    nodes[:, STAMP] = nodes[:, BAR] = -1
+    nodes[0, SIZE] = -1
+    return np.arange(basins).astype(np.int32), nodes
+
+
+@compiled
+def _find(parent, i):  # type: ignore[no-untyped-def]
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@compiled
+def _grow(node, part):  # type: ignore[no-untyped-def]
+    """Add the box and size of a cell, or of another node, to a node."""
+    if part[Y1]:
+        node[FIRST], node[X0] = min(node[FIRST], part[FIRST]), min(node[X0], part[X0])
+        node[X1], node[Y1] = max(node[X1], part[X1]), max(node[Y1], part[Y1])
+    node[SIZE] += part[SIZE]
+
+
+@compiled
+def _unite(parent, nodes, keep, lose, bars, now):  # type: ignore[no-untyped-def]
+    """Merge a component into another; its bar ends."""
+    parent[lose] = keep
+    _grow(nodes[keep], nodes[lose])
+    if nodes[lose, BAR] >= 0:
+        bars[nodes[lose, BAR], CLOSED] = now
+
+
+@compiled
+def _touch(nodes, root, now, touched, changed):  # type: ignore[no-untyped-def]
+    """Note a component as changed at this level, once. Returns the number of noted ones."""
+    if nodes[root, STAMP] == now:
+        return changed
+    nodes[root, STAMP] = now
+    touched[changed] = root
+    return changed + 1
+
+
+@compiled
+def _beats(a, b, last_wins):  # type: ignore[no-untyped-def]
+    """Whether component a is larger than b; of equal ones, the first or last in raster order."""
+    if a[SIZE] != b[SIZE]:
+        return a[SIZE] > b[SIZE]
+    return a[FIRST] > b[FIRST] if last_wins else a[FIRST] < b[FIRST]
+
+
+@compiled
+def _update_lead(parent, nodes, touched, lead, last_wins):  # type: ignore[no-untyped-def]
+    """Find the largest component after a level.
+
+    It is the one that led before (or what that became) or one that changed, unless the leader's
+    first pixel moved up and an equal one that did not change now comes last: then all are asked.
+    """
+    best = _find(parent, lead[0])
+    fell = last_wins and nodes[best, SIZE] == lead[1] and nodes[best, FIRST] < lead[2]
+    for i in range(len(parent) if fell else len(touched)):
+        root = _find(parent, i if fell else touched[i])
+        if nodes[root, Y1] and _beats(nodes[root], nodes[best], last_wins):
+            best = root
+    lead[0], lead[1], lead[2] = best, nodes[best, SIZE], nodes[best, FIRST]
+
+
+@compiled
+def _box(node, margin):  # type: ignore[no-untyped-def]
+    """Box of a component, half-open xyxy, with a margin around it."""
+    x0, y0 = node[X0] - margin, (node[FIRST] >> 16) - 1 - margin
+    return x0, y0, node[X1] + margin, node[Y1] + margin
+
+
+@compiled
+def _record(parent, nodes, touched, bars, used, now, margin):  # type: ignore[no-untyped-def]
+    """Close the bars of components whose box changed, and open new ones. Returns the number used."""
+    for i in touched:
+        root = _find(parent, i)
+        if root == OUTSIDE:
+            continue
+        x0, y0, x1, y1 = _box(nodes[root], margin)
+        bar = nodes[root, BAR]
+        if bar >= 0:
+            same = bars[bar, 0] == x0 and bars[bar, 1] == y0
+            if same and bars[bar, 2] == x1 and bars[bar, 3] == y1:
+                continue
+            bars[bar, CLOSED] = now
+        bars[used, 0], bars[used, 1], bars[used, 2], bars[used, 3] = x0, y0, x1, y1
+        bars[used, OPEN], bars[used, CLOSED] = now, 0
+        nodes[root, BAR] = used
+        used += 1
+    return used
+
+
+# Scores
+
+
+@compiled
+def _pair_iou(box, truth, extra):  # type: ignore[no-untyped-def]
+    """IoU of a box and the best of some ground-truth boxes [m, 4]; see `satkit.boxes.iou`."""
+    best = 0.0
+    area = max(box[2] - box[0] + extra, 0.0) * max(box[3] - box[1] + extra, 0.0)
+    for i in range(len(truth)):
+        width = min(box[2], truth[i, 2]) - max(box[0], truth[i, 0]) + extra
+        height = min(box[3], truth[i, 3]) - max(box[1], truth[i, 1]) + extra
+        if width <= 0 or height <= 0:
+            continue
+        own = (truth[i, 2] - truth[i, 0] + extra) * (truth[i, 3] - truth[i, 1] + extra)
+        overlap = width * height
+        best = max(best, overlap / (area + own - overlap))
+    return best
+
+
+@compiled
+def table_ious(table, truth, extra):  # type: ignore[no-untyped-def]
+    """Best IoU [K] of each row of a table of boxes."""
+    out = np.empty(len(table))
+    for j in range(len(table)):
+        if j and (table[j] == table[j - 1]).all():
+            out[j] = out[j - 1]
+        else:
+            out[j] = _pair_iou(table[j], truth, extra)
+    return out
+
+
+@compiled
+def raise_to_bars(best, bars, truth, extra):  # type: ignore[no-untyped-def]
+    """Raise the best IoU of each row to that of the bars which span it, in place."""
+    for i in range(len(bars)):
+        value = _pair_iou(bars[i], truth, extra)
+        for j in range(bars[i, 4], bars[i, 5] + 1):
+            best[j] = max(best[j], value)
