@@ -125,10 +125,11 @@ def scratch(height, width):  # type: ignore[no-untyped-def]
     shape, pixels = (height + 2, width + 2), height * width
     grids = np.zeros((3, *shape), np.int16)  # levels, the same upside down, and with holes filled
     basin = np.zeros(shape, np.int32)
+    marks = np.zeros((height + 2, (width + 9) // 8 * 8), np.uint8)
     slopes = np.zeros((3, pixels + 2), np.int32)  # row, column of the peak, slope it leads to
     edges = np.empty((4 * pixels + 1, 3), np.int32)  # two basins and the level
     bars = np.empty((2 * pixels, 6), np.int32)
-    return grids, basin, slopes, edges, bars
+    return grids, basin, marks, slopes, edges, bars
 
 
 @compiled
@@ -145,7 +146,7 @@ def trace(room, count, contours, want_all):  # type: ignore[no-untyped-def]
         Int32 [K, 4], -1 where nothing is above the level; int32 [n, 6], boxes and the first and
         last of the K rows in which they stand.
     """
-    grids, bars = room[0], room[4]
+    grids, bars = room[0], room[5]
     level, upside_down, filled = grids[0], grids[1], grids[2]
     table = np.full((count, 4), -1, np.int32)
     no_table = table[:0]
@@ -188,11 +189,15 @@ def _sweep(room, level, count, holes, contours, table, used, record):  # type: i
         Merges [n, 3] (basin, basin that it took up, level); the number of basins, with those of
         number 0 and 1; the number of bars in use.
     """
-    _, basin, slopes, edges, bars = room
+    _, basin, marks, slopes, edges, bars = room
     slope_count = _cut_rows(level, basin, slopes, np.int32(holes))
     basins = _join_slopes(level, basin, slopes[:, :slope_count], not holes)
     cells = np.zeros((count + 1, basins, 5), np.int32)
-    edge_count = _mark(level, basin, cells, edges, not holes)
+    if holes:
+        _mark_holes(level, basin, marks)
+    else:
+        _mark(level, basin, marks)
+    edge_count = _collect(level, basin, marks, cells, edges, not holes)
     if len(table):
         _measure(level, basin, cells, contours)
     order, start = _by_level(edges[:edge_count], count)
@@ -212,16 +217,17 @@ def _sweep(room, level, count, holes, contours, table, used, record):  # type: i
                 merged += 1
                 changed = _touch(nodes, keep, now, touched, changed)
         for i in range(OUTSIDE + 1, basins):
-            cell = cells[now, i]
-            if cell[Y1] or cell[SIZE]:
+            if cells[now, i, Y1] or cells[now, i, SIZE]:
                 root = _find(parent, i)
-                _grow(nodes[root], cell)
+                _grow(nodes, root, cells[now], i)
                 changed = _touch(nodes, root, now, touched, changed)
         if len(table):
             if changed:
                 _update_lead(parent, nodes, touched[:changed], lead, contours)
             if lead[0]:
-                table[now - 1] = _box(nodes[lead[0]], 0)
+                x0, y0, x1, y1 = _box(nodes, lead[0], 0)
+                table[now - 1, 0], table[now - 1, 1] = x0, y0
+                table[now - 1, 2], table[now - 1, 3] = x1, y1
         if record:
             used = _record(parent, nodes, touched[:changed], bars, used, now, int(holes))
     return merges[:merged], basins, used
@@ -325,87 +331,92 @@ def _leads_to(level, grid, y, peak, parent, diagonal):  # type: ignore[no-untype
 
 
 @compiled
-def _mark(level, basin, cells, edges, diagonal):  # type: ignore[no-untyped-def]
+def _mark(level, basin, marks):  # type: ignore[no-untyped-def]
+    """Mark pixels that can extend the box of an 8-connected component, or join two.
+
+    A neighbour further out, or as far out and earlier in the sweep, makes a pixel no tip.
+    """
+    for y in range(1, level.shape[0] - 1):
+        above, own, below = level[y - 1], level[y], level[y + 1]
+        b_own, b_below, out = basin[y], basin[y + 1], marks[y]
+        for x in range(1, level.shape[1] - 1):
+            nw, n, ne, w = above[x - 1], above[x], above[x + 1], own[x - 1]
+            e, sw, s, se = own[x + 1], below[x - 1], below[x], below[x + 1]
+            p, b = own[x], b_own[x]
+            tip = max(nw, n, ne, w) < p  # also the first pixel in raster order
+            tip |= (max(sw, s, se, w) < p) & (e <= p)
+            tip |= (max(nw, w, sw, n) < p) & (s <= p)
+            tip |= (max(ne, e, se, n) < p) & (s <= p)
+            rim = (b_own[x + 1] ^ b) | (b_below[x - 1] ^ b)
+            rim |= (b_below[x] ^ b) | (b_below[x + 1] ^ b)
+            out[x] = np.uint8(tip) | (np.uint8((rim != 0) & (p > 0)) << 1)
+
+
+@compiled
+def _mark_holes(level, basin, marks):  # type: ignore[no-untyped-def]
+    """The same for 4-connected holes in the upside-down grid."""
+    for y in range(1, level.shape[0] - 1):
+        above, own, below = level[y - 1], level[y], level[y + 1]
+        b_above, b_own, b_below, out = basin[y - 1], basin[y], basin[y + 1], marks[y]
+        for x in range(1, level.shape[1] - 1):
+            n, w, e, s, p, b = above[x], own[x - 1], own[x + 1], below[x], own[x], b_own[x]
+            tip = (max(n, w) < p) & (e <= p)
+            tip |= (max(s, w) < p) & (e <= p)
+            tip |= (max(w, n) < p) & (s <= p)
+            tip |= (max(e, n) < p) & (s <= p)
+            rim = (b_above[x] ^ b) | (b_own[x + 1] ^ b) | (b_below[x] ^ b)
+            out[x] = np.uint8(tip & (b != OUTSIDE)) | (np.uint8(rim != 0) << 1)
+
+
+@compiled
+def _collect(level, basin, marks, cells, edges, diagonal):  # type: ignore[no-untyped-def]
     """Put the boxes of tips into cells, and list where basins touch. Returns the number of edges.
 
     Of the edges of a pair of basins only those matter that are higher than the ones before; a
     small memory of pairs leaves out most of the others.
     """
-    height, stride = level.shape
-    flat_level, flat_basin = level.reshape(-1), basin.reshape(-1)
+    stride = level.shape[1]
+    levels, basins = level.reshape(-1), basin.reshape(-1)
     around = np.array([1, stride - 1, stride, stride + 1] if diagonal else [-stride, 1, stride])
-    marks = np.zeros((stride + 7) // 8 * 8, np.uint8)
-    words = marks.view(np.uint64)
     memory = np.zeros((1024, 3), np.int32)
     count = 0
-    for y in range(1, height - 1):
-        grids = level[y - 1], level[y], level[y + 1], basin[y - 1], basin[y], basin[y + 1]
-        if diagonal:
-            _mark_row(*grids, marks)
-        else:
-            _mark_row_of_holes(*grids, marks)
+    for y in range(1, level.shape[0] - 1):
+        row = marks[y]
+        words = row.view(np.uint64)  # eight pixels at a time, as few are marked
         for w in range(len(words)):
             if words[w] == 0:
                 continue
             for x in range(8 * w, 8 * w + 8):
-                if marks[x] & TIP:
-                    _put(cells[level[y, x], basin[y, x]], y, x)
-                if marks[x] & RIM:
-                    p = y * stride + x
+                if row[x] == 0:
+                    continue
+                p = y * stride + x
+                if row[x] & TIP:
+                    _put(cells, levels[p], basins[p], y, x)
+                if row[x] & RIM:
                     for step in around:
-                        now = min(flat_level[p], flat_level[p + step])
-                        a, b = flat_basin[p], flat_basin[p + step]
+                        now = min(levels[p], levels[p + step])
+                        a, b = basins[p], basins[p + step]
                         if a == b or now == 0:
                             continue
-                        known = memory[(min(a, b) * 37 + max(a, b)) & 1023]
-                        if known[0] == min(a, b) and known[1] == max(a, b) and known[2] >= now:
+                        a, b = min(a, b), max(a, b)
+                        m = (a * 37 + b) & 1023
+                        if memory[m, 0] == a and memory[m, 1] == b and memory[m, 2] >= now:
                             continue
-                        known[0], known[1], known[2] = min(a, b), max(a, b), now
-                        edges[count] = known
+                        memory[m, 0], memory[m, 1], memory[m, 2] = a, b, now
+                        edges[count, 0], edges[count, 1], edges[count, 2] = a, b, now
                         count += 1
     return count
 
 
 @compiled
-def _mark_row(above, own, below, b_above, b_own, b_below, marks):  # type: ignore[no-untyped-def]
-    """Mark pixels of a row that can extend the box of an 8-connected component or join two.
-
-    A neighbour further out, or as far out and earlier in the sweep, makes a pixel no tip.
-    """
-    for x in range(1, len(own) - 1):
-        nw, n, ne, w = above[x - 1], above[x], above[x + 1], own[x - 1]
-        e, sw, s, se = own[x + 1], below[x - 1], below[x], below[x + 1]
-        p, b = own[x], b_own[x]
-        tip = max(nw, n, ne, w) < p  # also the first pixel in raster order
-        tip |= (max(sw, s, se, w) < p) & (e <= p)
-        tip |= (max(nw, w, sw, n) < p) & (s <= p)
-        tip |= (max(ne, e, se, n) < p) & (s <= p)
-        rim = (b_own[x + 1] ^ b) | (b_below[x - 1] ^ b) | (b_below[x] ^ b) | (b_below[x + 1] ^ b)
-        marks[x] = (np.uint8(tip) | (np.uint8(rim != 0) << 1)) if p > 0 else 0
-
-
-@compiled
-def _mark_row_of_holes(above, own, below, b_above, b_own, b_below, marks):  # type: ignore[no-untyped-def]
-    """The same for 4-connected holes in the upside-down grid."""
-    for x in range(1, len(own) - 1):
-        n, w, e, s, p, b = above[x], own[x - 1], own[x + 1], below[x], own[x], b_own[x]
-        tip = (max(n, w) < p) & (e <= p)
-        tip |= (max(s, w) < p) & (e <= p)
-        tip |= (max(w, n) < p) & (s <= p)
-        tip |= (max(e, n) < p) & (s <= p)
-        rim = (b_above[x] ^ b) | (b_own[x + 1] ^ b) | (b_below[x] ^ b)
-        marks[x] = np.uint8(tip & (b != OUTSIDE)) | (np.uint8(rim != 0) << 1)
-
-
-@compiled
-def _put(cell, y, x):  # type: ignore[no-untyped-def]
-    """Add a pixel (both coordinates from 1) to a cell's box."""
+def _put(cells, now, i, y, x):  # type: ignore[no-untyped-def]
+    """Add a pixel (both coordinates from 1) to the box of a cell."""
     place = (y << 16) | x
-    fresh = cell[Y1] == 0
-    cell[FIRST] = place if fresh else min(cell[FIRST], place)
-    cell[X0] = x - 1 if fresh else min(cell[X0], x - 1)
-    cell[X1] = max(cell[X1], x)
-    cell[Y1] = max(cell[Y1], y)
+    fresh = cells[now, i, Y1] == 0
+    cells[now, i, FIRST] = place if fresh else min(cells[now, i, FIRST], place)
+    cells[now, i, X0] = x - 1 if fresh else min(cells[now, i, X0], x - 1)
+    cells[now, i, X1] = max(cells[now, i, X1], x)
+    cells[now, i, Y1] = y  # rows come in order
 
 
 @compiled
@@ -468,19 +479,21 @@ def _find(parent, i):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _grow(node, part):  # type: ignore[no-untyped-def]
+def _grow(nodes, i, parts, j):  # type: ignore[no-untyped-def]
     """Add the box and size of a cell, or of another node, to a node."""
-    if part[Y1]:
-        node[FIRST], node[X0] = min(node[FIRST], part[FIRST]), min(node[X0], part[X0])
-        node[X1], node[Y1] = max(node[X1], part[X1]), max(node[Y1], part[Y1])
-    node[SIZE] += part[SIZE]
+    if parts[j, Y1]:
+        nodes[i, FIRST] = min(nodes[i, FIRST], parts[j, FIRST])
+        nodes[i, X0] = min(nodes[i, X0], parts[j, X0])
+        nodes[i, X1] = max(nodes[i, X1], parts[j, X1])
+        nodes[i, Y1] = max(nodes[i, Y1], parts[j, Y1])
+    nodes[i, SIZE] += parts[j, SIZE]
 
 
 @compiled
 def _unite(parent, nodes, keep, lose, bars, now):  # type: ignore[no-untyped-def]
     """Merge a component into another; its bar ends."""
     parent[lose] = keep
-    _grow(nodes[keep], nodes[lose])
+    _grow(nodes, keep, nodes, lose)
     if nodes[lose, BAR] >= 0:
         bars[nodes[lose, BAR], CLOSED] = now
 
@@ -496,11 +509,13 @@ def _touch(nodes, root, now, touched, changed):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _beats(a, b, last_wins):  # type: ignore[no-untyped-def]
+def _beats(nodes, a, b, last_wins):  # type: ignore[no-untyped-def]
     """Whether component a is larger than b; of equal ones, the first or last in raster order."""
-    if a[SIZE] != b[SIZE]:
-        return a[SIZE] > b[SIZE]
-    return a[FIRST] > b[FIRST] if last_wins else a[FIRST] < b[FIRST]
+    if nodes[a, SIZE] != nodes[b, SIZE]:
+        return nodes[a, SIZE] > nodes[b, SIZE]
+    if last_wins:
+        return nodes[a, FIRST] > nodes[b, FIRST]
+    return nodes[a, FIRST] < nodes[b, FIRST]
 
 
 @compiled
@@ -514,26 +529,29 @@ def _update_lead(parent, nodes, touched, lead, last_wins):  # type: ignore[no-un
     fell = last_wins and nodes[best, SIZE] == lead[1] and nodes[best, FIRST] < lead[2]
     for i in range(len(parent) if fell else len(touched)):
         root = _find(parent, i if fell else touched[i])
-        if nodes[root, Y1] and _beats(nodes[root], nodes[best], last_wins):
+        if nodes[root, Y1] and _beats(nodes, root, best, last_wins):
             best = root
     lead[0], lead[1], lead[2] = best, nodes[best, SIZE], nodes[best, FIRST]
 
 
 @compiled
-def _box(node, margin):  # type: ignore[no-untyped-def]
+def _box(nodes, i, margin):  # type: ignore[no-untyped-def]
     """Box of a component, half-open xyxy, with a margin around it."""
-    x0, y0 = node[X0] - margin, (node[FIRST] >> 16) - 1 - margin
-    return x0, y0, node[X1] + margin, node[Y1] + margin
+    x0, y0 = nodes[i, X0] - margin, (nodes[i, FIRST] >> 16) - 1 - margin
+    return x0, y0, nodes[i, X1] + margin, nodes[i, Y1] + margin
 
 
 @compiled
 def _record(parent, nodes, touched, bars, used, now, margin):  # type: ignore[no-untyped-def]
-    """Close the bars of components whose box changed, and open new ones. Returns the number used."""
+    """Close the bars of components whose box changed, and open new ones.
+
+    Returns the number of bars in use.
+    """
     for i in touched:
         root = _find(parent, i)
         if root == OUTSIDE:
             continue
-        x0, y0, x1, y1 = _box(nodes[root], margin)
+        x0, y0, x1, y1 = _box(nodes, root, margin)
         bar = nodes[root, BAR]
         if bar >= 0:
             same = bars[bar, 0] == x0 and bars[bar, 1] == y0
