@@ -49,13 +49,14 @@ OPEN, CLOSED = 4, 5  # columns of a bar, after its box: levels
 
 
 @compiled
-def first_outside_unit(maps):  # type: ignore[no-untyped-def]
-    """Index of the first map [N, H, W] with a value that is not in 0–1, or -1."""
+def first_outside(maps, low, high):  # type: ignore[no-untyped-def]
+    """Index of the first map [N, H, W] with a value that is not in low–high, or -1."""
     for i in range(len(maps)):
-        bad = False
-        for value in maps[i].reshape(-1):
-            bad |= not (value >= 0) & (value <= 1)
-        if bad:
+        wrong = 0
+        for y in range(maps.shape[1]):
+            for x in range(maps.shape[2]):
+                wrong += not (maps[i, y, x] >= low) & (maps[i, y, x] <= high)
+        if wrong:
             return i
     return -1
 
@@ -132,8 +133,9 @@ def scratch(height, width):  # type: ignore[no-untyped-def]
     return grids, basin, marks, slopes, edges, bars
 
 
-@compiled
-def trace(room, count, contours, want_all):  # type: ignore[no-untyped-def]
+def trace(
+    room: tuple[np.ndarray, ...], count: int, contours: bool, want_all: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Box of the largest component above every level, and the bars of all components.
 
     Args:
@@ -146,29 +148,23 @@ def trace(room, count, contours, want_all):  # type: ignore[no-untyped-def]
         Int32 [K, 4], -1 where nothing is above the level; int32 [n, 6], boxes and the first and
         last of the K rows in which they stand.
     """
-    grids, bars = room[0], room[5]
-    level, upside_down, filled = grids[0], grids[1], grids[2]
-    table = np.full((count, 4), -1, np.int32)
-    no_table = table[:0]
+    (level, upside_down, filled), bars = room[0], room[-1]
+    table, no_table = np.full((count, 4), -1, np.int32), np.empty((0, 4), np.int32)
     holes = used = 0
     if contours:
-        upside_down[:] = count - level
+        np.subtract(count, level, out=upside_down)
         merges, basins, holes = _sweep(room, upside_down, count, True, True, no_table, 0, want_all)
         used = holes
-        for bar in bars[:holes]:
-            bar[OPEN], bar[CLOSED] = count - bar[OPEN], count - bar[CLOSED] - 1
-        if basins > OUTSIDE + 1:
-            _fill(level, room[1], merges, basins, count, filled)
-            _sweep(room, filled, count, False, True, table, used, False)
-            if want_all:
-                used = _sweep(room, level, count, False, True, no_table, used, True)[2]
-        else:
-            used = _sweep(room, level, count, False, True, table, used, want_all)[2]
+        bars[:holes, OPEN:] = count - bars[:holes, OPEN:] - (0, 1)
+    if contours and basins > OUTSIDE + 1:  # the largest contour is that of the filled map
+        _fill(level, room[1], merges, basins, count, filled)
+        _sweep(room, filled, count, False, True, table, used, False)
+        if want_all:
+            used = _sweep(room, level, count, False, True, no_table, used, True)[2]
     else:
-        used = _sweep(room, level, count, False, False, table, used, want_all)[2]
-    for bar in bars[holes:used]:
-        bar[OPEN], bar[CLOSED] = bar[CLOSED], bar[OPEN] - 1
-    return table, bars[:used].copy()
+        used = _sweep(room, level, count, False, contours, table, used, want_all)[2]
+    bars[holes:used, OPEN:] = bars[holes:used, : OPEN - 1 : -1] - (0, 1)
+    return table, bars[:used]
 
 
 @compiled
@@ -312,19 +308,21 @@ def _join_slopes(level, grid, slopes, diagonal):  # type: ignore[no-untyped-def]
 def _leads_to(level, grid, y, peak, parent, diagonal):  # type: ignore[no-untyped-def]
     """Slope to which a peak leads, itself on a summit: a higher neighbour's, or an equal one's."""
     height, own = level[y, peak], grid[y, peak]
+    end = peak + 1  # of the peak's run of equal pixels
+    while end < level.shape[1] and level[y, end] == height:
+        end += 1
+    if end == level.shape[1]:
+        return np.int32(OUTSIDE)
+    if level[y, end] > height:  # the border
+        return _find(parent, grid[y, end])
     equal = own
-    x = peak
-    while level[y, x] == height:
-        for near in (y - 1, y + 1):
-            for q in range(x - diagonal, x + diagonal + 1):
-                if level[near, q] > height:
-                    return _find(parent, grid[near, q])
-                if level[near, q] == height and equal == own:
-                    equal = _find(parent, grid[near, q])
-        x += 1
-        if x == level.shape[1]:
-            return OUTSIDE
-    return _find(parent, grid[y, x]) if level[y, x] > height else equal
+    for near in (y - 1, y + 1):
+        for x in range(peak - diagonal, end + diagonal):
+            if level[near, x] > height:
+                return _find(parent, grid[near, x])
+            if level[near, x] == height and equal == own:
+                equal = _find(parent, grid[near, x])
+    return equal
 
 
 # Cells and edges
@@ -378,34 +376,41 @@ def _collect(level, basin, marks, cells, edges, diagonal):  # type: ignore[no-un
     stride = level.shape[1]
     levels, basins = level.reshape(-1), basin.reshape(-1)
     around = np.array([1, stride - 1, stride, stride + 1] if diagonal else [-stride, 1, stride])
+    tips, rims = np.empty(stride + 1, np.int32), np.empty(stride + 1, np.int32)
     memory = np.zeros((1024, 3), np.int32)
     count = 0
     for y in range(1, level.shape[0] - 1):
-        row = marks[y]
-        words = row.view(np.uint64)  # eight pixels at a time, as few are marked
-        for w in range(len(words)):
-            if words[w] == 0:
-                continue
-            for x in range(8 * w, 8 * w + 8):
-                if row[x] == 0:
+        tip_count, rim_count = _marked(marks[y], tips, rims)
+        for i in range(tip_count):
+            _put(cells, level[y, tips[i]], basin[y, tips[i]], y, tips[i])
+        for i in range(rim_count):
+            p = y * stride + rims[i]
+            for step in around:
+                now, q = min(levels[p], levels[p + step]), p + step
+                if basins[p] == basins[q] or now == 0:
                     continue
-                p = y * stride + x
-                if row[x] & TIP:
-                    _put(cells, levels[p], basins[p], y, x)
-                if row[x] & RIM:
-                    for step in around:
-                        now = min(levels[p], levels[p + step])
-                        a, b = basins[p], basins[p + step]
-                        if a == b or now == 0:
-                            continue
-                        a, b = min(a, b), max(a, b)
-                        m = (a * 37 + b) & 1023
-                        if memory[m, 0] == a and memory[m, 1] == b and memory[m, 2] >= now:
-                            continue
-                        memory[m, 0], memory[m, 1], memory[m, 2] = a, b, now
-                        edges[count, 0], edges[count, 1], edges[count, 2] = a, b, now
-                        count += 1
+                a, b = min(basins[p], basins[q]), max(basins[p], basins[q])
+                m = (a * 37 + b) & 1023
+                if memory[m, 0] == a and memory[m, 1] == b and memory[m, 2] >= now:
+                    continue
+                memory[m, 0], memory[m, 1], memory[m, 2] = a, b, now
+                edges[count, 0], edges[count, 1], edges[count, 2] = a, b, now
+                count += 1
     return count
+
+
+@compiled
+def _marked(row, tips, rims):  # type: ignore[no-untyped-def]
+    """List the columns of tips and of rim pixels in a row of marks. Returns both counts."""
+    words = row.view(np.uint64)  # eight pixels at a time, as few are marked
+    tip_count = rim_count = 0
+    for w in range(len(words)):
+        if words[w] != 0:
+            for x in range(8 * w, 8 * w + 8):  # without branches, which would be hard to predict
+                tips[tip_count] = rims[rim_count] = x
+                tip_count += row[x] & 1
+                rim_count += row[x] >> 1
+    return tip_count, rim_count
 
 
 @compiled
@@ -422,23 +427,32 @@ def _put(cells, now, i, y, x):  # type: ignore[no-untyped-def]
 @compiled
 def _measure(level, basin, cells, contours):  # type: ignore[no-untyped-def]
     """Put sizes into cells: the number of pixels or, for contours, twice the polygon area."""
-    third, fourth = np.zeros((2, level.shape[1]), np.int16)
+    width = level.shape[1] - 2
+    low, high = np.zeros(width, np.int16), np.zeros(width, np.int16)
+    higher = np.zeros(width, np.int32)
     for y in range(1, level.shape[0] - 1):
         own, below, b_own = level[y], level[y + 1], basin[y]
         if not contours:
-            for x in range(1, len(own) - 1):
-                cells[own[x], b_own[x], SIZE] += 1
+            _count_row(own, b_own, cells)
             continue
-        for x in range(1, len(own) - 1):  # squares of this pixel and those to the right and below
-            low, high = min(own[x], own[x + 1]), max(own[x], own[x + 1])
-            low_2, high_2 = min(below[x], below[x + 1]), max(below[x], below[x + 1])
-            fourth[x] = min(low, low_2)
-            third[x] = min(max(low, low_2), high, high_2)
-        for x in range(1, len(own) - 2):
-            if third[x]:  # the higher one of this row is among the three highest
-                higher = b_own[x + 1] if own[x + 1] > own[x] else b_own[x]
-                cells[third[x], higher, SIZE] += 1
-                cells[fourth[x], higher, SIZE] += 1
+        for x in range(1, width):  # squares of this pixel and those to the right and below
+            a, b, c, d = own[x], own[x + 1], below[x], below[x + 1]
+            low[x] = min(min(a, b), min(c, d))
+            high[x] = min(max(min(a, b), min(c, d)), min(max(a, b), max(c, d)))
+            higher[x] = b_own[x + 1] if b > a else b_own[x]  # one of the three highest
+        for x in range(1, width):
+            cells[high[x], higher[x], SIZE] += 1
+            cells[low[x], higher[x], SIZE] += 1
+
+
+@compiled
+def _count_row(level, basin, cells):  # type: ignore[no-untyped-def]
+    """Add the pixels of one row to the sizes of cells, run by run."""
+    start = 1
+    for x in range(2, len(level)):
+        if level[x] != level[start] or basin[x] != basin[start]:
+            cells[level[start], basin[start], SIZE] += x - start
+            start = x
 
 
 @compiled
@@ -569,13 +583,14 @@ def _record(parent, nodes, touched, bars, used, now, margin):  # type: ignore[no
 
 
 @compiled
-def _pair_iou(box, truth, extra):  # type: ignore[no-untyped-def]
-    """IoU of a box and the best of some ground-truth boxes [m, 4]; see `satkit.boxes.iou`."""
+def _pair_iou(boxes, j, truth, extra):  # type: ignore[no-untyped-def]
+    """IoU of box j and the best of some ground-truth boxes [m, 4]; see `satkit.boxes.iou`."""
     best = 0.0
-    area = max(box[2] - box[0] + extra, 0.0) * max(box[3] - box[1] + extra, 0.0)
+    x0, y0, x1, y1 = boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
+    area = max(x1 - x0 + extra, 0.0) * max(y1 - y0 + extra, 0.0)
     for i in range(len(truth)):
-        width = min(box[2], truth[i, 2]) - max(box[0], truth[i, 0]) + extra
-        height = min(box[3], truth[i, 3]) - max(box[1], truth[i, 1]) + extra
+        width = min(x1, truth[i, 2]) - max(x0, truth[i, 0]) + extra
+        height = min(y1, truth[i, 3]) - max(y0, truth[i, 1]) + extra
         if width <= 0 or height <= 0:
             continue
         own = (truth[i, 2] - truth[i, 0] + extra) * (truth[i, 3] - truth[i, 1] + extra)
@@ -589,10 +604,10 @@ def table_ious(table, truth, extra):  # type: ignore[no-untyped-def]
     """Best IoU [K] of each row of a table of boxes."""
     out = np.empty(len(table))
     for j in range(len(table)):
-        if j and (table[j] == table[j - 1]).all():
-            out[j] = out[j - 1]
-        else:
-            out[j] = _pair_iou(table[j], truth, extra)
+        same = j > 0
+        for k in range(4):
+            same = same and table[j, k] == table[j - 1, k]
+        out[j] = out[j - 1] if same else _pair_iou(table, j, truth, extra)
     return out
 
 
@@ -600,6 +615,6 @@ def table_ious(table, truth, extra):  # type: ignore[no-untyped-def]
 def raise_to_bars(best, bars, truth, extra):  # type: ignore[no-untyped-def]
     """Raise the best IoU of each row to that of the bars which span it, in place."""
     for i in range(len(bars)):
-        value = _pair_iou(bars[i], truth, extra)
+        value = _pair_iou(bars, i, truth, extra)
         for j in range(bars[i, 4], bars[i, 5] + 1):
             best[j] = max(best[j], value)

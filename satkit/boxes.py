@@ -123,9 +123,13 @@ def prepare_maps(maps: Array, size: int | tuple[int, int], protocol: str = "sat"
 
     def fill(part: slice) -> None:
         for i in range(part.start, part.stop):
-            small = _scaled(values[i], rules.epsilon) if rules.scale_first else values[i]
-            large = cv2.resize(small, (width, height), interpolation=rules.interpolation)
-            out[i] = large if rules.scale_first else _scaled(large, rules.epsilon)
+            small = values[i]
+            if rules.scale_first:
+                small = small.copy()
+                _scale(small, rules.epsilon)
+            cv2.resize(small, (width, height), dst=out[i], interpolation=rules.interpolation)
+            if not rules.scale_first:
+                _scale(out[i], rules.epsilon)
 
     _in_parallel(fill, len(values))
     return out
@@ -352,15 +356,16 @@ def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
     values = np.ascontiguousarray(given, kind)
     if values.ndim != 3 or 0 in values.shape[1:]:
         raise ValueError(f"maps have shape {values.shape}; expected [N, h, w]")
-    for i, one in enumerate(values):
-        low, high = one.min(), one.max()  # NaN and infinity show in one of them
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f"maps[{i}] holds NaN or infinity; expected finite values")
-        if unit_range and (low < 0 or high > 1):
-            raise ValueError(
-                f"maps[{i}] has values from {low:g} to {high:g}; expected 0–1: "
-                "use prepare_maps first"
-            )
+    low, high = (0, 1) if unit_range else (np.finfo(kind).min, np.finfo(kind).max)
+    wrong = _engine.first_outside(values, kind(low), kind(high))
+    if wrong >= 0:
+        one = values[wrong]
+        if not np.isfinite(one).all():
+            raise ValueError(f"maps[{wrong}] holds NaN or infinity; expected finite values")
+        raise ValueError(
+            f"maps[{wrong}] has values from {one.min():g} to {one.max():g}; expected 0–1: "
+            "use prepare_maps first"
+        )
     return values
 
 
@@ -403,11 +408,12 @@ def _in_parallel(work: Callable[[slice], None], count: int) -> None:
         list(pool.map(work, parts))
 
 
-def _scaled(values: np.ndarray, epsilon: float) -> np.ndarray:
-    """Min–max scaling to 0–1; a constant map becomes zeros."""
-    raised = values - values.min()
-    span = raised.max() + values.dtype.type(epsilon)
-    return raised / span if span > 0 else raised
+def _scale(values: np.ndarray, epsilon: float) -> None:
+    """Min–max scaling to 0–1 in place; a constant map becomes zeros."""
+    values -= values.min()
+    span = values.max() + values.dtype.type(epsilon)
+    if span > 0:
+        values /= span
 
 
 def _tracer(

@@ -169,22 +169,22 @@ class BoxLocalization(Metric):
         size = self.image_size
         selects = ("largest", "all") if self.protocol == "wsoleval" else ("largest",)
         prepared = prepare_maps(maps, size, self.protocol)
-        ious = torch.from_numpy(
-            best_ious(prepared, self.thresholds, truth, selects, self.protocol)
-        )  # [S, B, T]
-        hit = ious[..., None] >= torch.tensor(DELTAS, dtype=torch.float64)  # [S, B, T, 3]
-        self.hits += hit[0].sum(dim=0).to(self.hits.device)
+        ious = best_ious(prepared, self.thresholds, truth, selects, self.protocol)  # [S, B, T]
+        self._count(self.hits, [(ious[0] >= delta).sum(axis=0) for delta in DELTAS])
         if len(selects) > 1:
-            self.hits_all += hit[1].sum(dim=0).to(self.hits.device)
+            self._count(self.hits_all, [(ious[1] >= delta).sum(axis=0) for delta in DELTAS])
         self.count += len(prepared)
         if ranked is not None:
             self.classified += len(prepared)
-            self.cls += ranked.sum(dim=0).to(self.hits.device)
-            found = ious[0] > 0.5 if self.protocol == "tscam" else hit[0, :, :, 1]  # [B, T]
-            both = found[..., None] & ranked[:, None, :]  # [B, T, 2]
-            self.loc += both.sum(dim=0).to(self.hits.device)
+            self.cls += ranked.sum(dim=0).to(self.cls.device)
+            found = ious[0] > 0.5 if self.protocol == "tscam" else ious[0] >= 0.5  # [B, T]
+            self._count(self.loc, [found[chosen].sum(axis=0) for chosen in ranked.numpy().T])
         if self.keep_ious:
-            self.kept.append(ious[0].to(self.hits.device))
+            self.kept.append(torch.from_numpy(ious[0]).to(self.hits.device))
+
+    def _count(self, state: Tensor, columns: list[np.ndarray]) -> None:
+        """Add columns of counts, each [T], to a state [T, columns]."""
+        state += torch.from_numpy(np.stack(columns, axis=1)).to(state.device)
 
     def _rank(self, logits: Array | None, labels: Array | None, count: int) -> Tensor | None:
         """Whether the label is the first, and among the first five, of the logits: bool [B, 2]."""
@@ -453,14 +453,15 @@ def _histograms(maps, masks, counted, thresholds):  # type: ignore[no-untyped-de
     """Number of pixels outside and inside masks, by the last threshold <= value: int64 [2, T]."""
     cells = 4096
     first = np.searchsorted(thresholds, np.arange(cells + 1) / cells, side="right") - 1
-    counts = np.zeros((2, len(thresholds)), np.int64)
+    above = np.append(thresholds[1:], np.inf)
+    counts = np.zeros((3, len(thresholds)), np.int64)
     for i in range(len(maps)):
         for y in range(maps.shape[1]):
             for x in range(maps.shape[2]):
-                if counted[i, y, x]:
-                    value = np.float64(maps[i, y, x])
-                    k = first[np.int64(value * cells)]
-                    while k + 1 < len(thresholds) and thresholds[k + 1] <= value:
-                        k += 1
-                    counts[np.int64(masks[i, y, x]), k] += 1
-    return counts
+                value = maps[i, y, x]
+                k = first[np.int64(value * cells)]
+                k += above[k] <= value  # one step is nearly always enough
+                while above[k] <= value:
+                    k += 1
+                counts[np.int64(masks[i, y, x]) if counted[i, y, x] else 2, k] += 1
+    return counts[:2]
