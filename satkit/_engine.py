@@ -62,13 +62,13 @@ def first_outside(maps, low, high):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def grey_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
+def grey_levels(values, thresholds, level):  # type: ignore[no-untyped-def]
     """Levels of the 8-bit values above ``int(threshold * max)``.
 
     Args:
         values: Float [H, W] in 0–1.
         thresholds: Float64 [T].
-        grid: Int16 [H + 2, W + 2], border 0; filled.
+        level: Int16 [H, W]; filled.
 
     Returns:
         Number K of distinct thresholds, and which of them [T] belongs to each threshold.
@@ -76,8 +76,8 @@ def grey_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
     top = np.int16(0)
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
-            grid[y + 1, x + 1] = np.int16(values[y, x] * np.float32(255))
-            top = max(top, grid[y + 1, x + 1])
+            level[y, x] = np.int16(values[y, x] * np.float32(255))
+            top = max(top, level[y, x])
     rows = (thresholds * top).astype(np.int64)
     level_of = np.zeros(257, np.int16)
     for row in rows:
@@ -86,60 +86,73 @@ def grey_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
         level_of[grey] += level_of[grey - 1]
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):
-            grid[y + 1, x + 1] = level_of[grid[y + 1, x + 1]]
+            level[y, x] = level_of[level[y, x]]
     return np.int64(level_of[256]), level_of[rows].astype(np.int64)
 
 
 @compiled
-def threshold_levels(values, thresholds, grid):  # type: ignore[no-untyped-def]
+def threshold_levels(values, thresholds, level):  # type: ignore[no-untyped-def]
     """Levels of float values.
 
     Args:
         values: Float [H, W] in 0–1.
         thresholds: [K], ascending, of the same type.
-        grid: Int16 [H + 2, W + 2], border 0; filled.
+        level: Int16 [H, W]; filled.
     """
     height, width = values.shape
     if len(thresholds) <= 8:
-        grid[1:-1, 1:-1] = 0
+        level[:] = 0
         for y in range(height):
             for threshold in thresholds:
                 for x in range(width):
-                    grid[y + 1, x + 1] += np.int16(values[y, x] > threshold)
+                    level[y, x] += np.int16(values[y, x] > threshold)
         return
     parts = values.dtype.type(4096)
     below = np.searchsorted(thresholds, np.arange(4097) / parts).astype(np.int16)
     for y in range(height):
         for x in range(width):
-            level = below[np.int64(values[y, x] * parts)]  # thresholds below the value's 1/4096
-            while level < len(thresholds) and thresholds[level] < values[y, x]:
-                level += 1
-            grid[y + 1, x + 1] = level
+            k = below[np.int64(values[y, x] * parts)]  # thresholds below the value's 1/4096
+            while k < len(thresholds) and thresholds[k] < values[y, x]:
+                k += 1
+            level[y, x] = k
+
+
+@compiled
+def _bounds(level):  # type: ignore[no-untyped-def]
+    """Smallest rectangle with all pixels above level 0: first and end row, first and end column."""
+    columns, rows = np.zeros(level.shape[1], np.int16), np.zeros(level.shape[0], np.int16)
+    for y in range(level.shape[0]):
+        for x in range(level.shape[1]):
+            columns[x] |= level[y, x]
+            rows[y] |= level[y, x]
+    y, x = np.flatnonzero(rows), np.flatnonzero(columns)
+    return (y[0], y[-1] + 1, x[0], x[-1] + 1) if len(y) else (0, 0, 0, 0)
 
 
 # One map
 
 
-@compiled
-def scratch(height, width):  # type: ignore[no-untyped-def]
+def scratch(height: int, width: int) -> tuple[np.ndarray, ...]:
     """Arrays that `trace` works in, for maps [height, width]; each thread needs its own."""
-    shape, pixels = (height + 2, width + 2), height * width
-    grids = np.zeros((3, *shape), np.int16)  # levels, the same upside down, and with holes filled
-    basin = np.zeros(shape, np.int32)
-    marks = np.zeros((height + 2, (width + 9) // 8 * 8), np.uint8)
-    slopes = np.zeros((3, pixels + 2), np.int32)  # row, column of the peak, slope it leads to
-    edges = np.empty((4 * pixels + 1, 3), np.int32)  # two basins and the level
-    bars = np.empty((2 * pixels, 6), np.int32)
-    return grids, basin, marks, slopes, edges, bars
+    pixels, framed = height * width, (height + 2) * (width + 2)
+    return (
+        np.empty((3, framed), np.int16),  # levels, the same upside down, and with holes filled
+        np.empty(framed, np.int32),  # slopes, then basins
+        np.empty((height + 2) * (width + 9), np.uint8),  # marks
+        np.zeros((3, pixels + 2), np.int32),  # slopes: row, column of the peak, where it leads
+        np.empty((4 * pixels, 3), np.int32),  # edges: two basins and their level
+        np.empty((2 * pixels, 6), np.int32),  # bars
+    )
 
 
 def trace(
-    room: tuple[np.ndarray, ...], count: int, contours: bool, want_all: bool
+    level: np.ndarray, room: tuple[np.ndarray, ...], count: int, contours: bool, want_all: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Box of the largest component above every level, and the bars of all components.
 
     Args:
-        room: From `scratch`, with the levels 0 … count in its first grid.
+        level: Int16 [H, W], 0 … count.
+        room: From `scratch`; what was returned from it before is overwritten.
         count: K, number of levels that a pixel can exceed.
         contours: See `satkit.boxes.Protocol`.
         want_all: Whether to record bars.
@@ -148,32 +161,43 @@ def trace(
         Int32 [K, 4], -1 where nothing is above the level; int32 [n, 6], boxes and the first and
         last of the K rows in which they stand.
     """
-    (level, upside_down, filled), bars = room[0], room[-1]
     table, no_table = np.full((count, 4), -1, np.int32), np.empty((0, 4), np.int32)
+    y0, y1, x0, x1 = _bounds(level)
+    height, width = y1 - y0 + 2, x1 - x0 + 2  # of the rectangle that matters, with its border
+    grids = room[0][:, : height * width].reshape(3, height, width)
+    basin = room[1][: height * width].reshape(height, width)
+    stride = (width + 7) // 8 * 8
+    marks = room[2][: height * stride].reshape(height, stride)
+    work, bars = (basin, marks, *room[3:]), room[5]
+    framed, upside_down, filled = grids
+    framed[:], filled[:], marks[:] = 0, 0, 0
+    framed[1:-1, 1:-1] = level[y0:y1, x0:x1]
     holes = used = 0
     if contours:
-        np.subtract(count, level, out=upside_down)
-        merges, basins, holes = _sweep(room, upside_down, count, True, True, no_table, 0, want_all)
+        np.subtract(count, framed, out=upside_down)
+        merges, basins, holes = _sweep(upside_down, work, count, True, True, no_table, 0, want_all)
         used = holes
         bars[:holes, OPEN:] = count - bars[:holes, OPEN:] - (0, 1)
     if contours and basins > OUTSIDE + 1:  # the largest contour is that of the filled map
-        _fill(level, room[1], merges, basins, count, filled)
-        _sweep(room, filled, count, False, True, table, used, False)
+        _fill(framed, basin, merges, basins, count, filled)
+        _sweep(filled, work, count, False, True, table, used, False)
         if want_all:
-            used = _sweep(room, level, count, False, True, no_table, used, True)[2]
+            used = _sweep(framed, work, count, False, True, no_table, used, True)[2]
     else:
-        used = _sweep(room, level, count, False, contours, table, used, want_all)[2]
-    bars[holes:used, OPEN:] = bars[holes:used, : OPEN - 1 : -1] - (0, 1)
+        used = _sweep(framed, work, count, False, contours, table, used, want_all)[2]
+    bars[holes:used, OPEN:] = bars[holes:used, [CLOSED, OPEN]] - (0, 1)
+    bars[:used, :OPEN] += (x0, y0, x0, y0)
+    table[table[:, 2] >= 0] += (x0, y0, x0, y0)
     return table, bars[:used]
 
 
 @compiled
-def _sweep(room, level, count, holes, contours, table, used, record):  # type: ignore[no-untyped-def]
+def _sweep(level, work, count, holes, contours, table, used, record):  # type: ignore[no-untyped-def]
     """Grow the components of a grid from the top level down.
 
     Args:
-        room: From `scratch`.
         level: Int16 [H + 2, W + 2], 0 … count.
+        work: Basins and marks [H + 2, …], slopes, edges and bars to work in; see `scratch`.
         count: K.
         holes: 4-connected, joined by the border; otherwise 8-connected.
         contours: Size is the polygon area, and the last of equal ones is the largest.
@@ -185,7 +209,7 @@ def _sweep(room, level, count, holes, contours, table, used, record):  # type: i
         Merges [n, 3] (basin, basin that it took up, level); the number of basins, with those of
         number 0 and 1; the number of bars in use.
     """
-    _, basin, marks, slopes, edges, bars = room
+    basin, marks, slopes, edges, bars = work
     slope_count = _cut_rows(level, basin, slopes, np.int32(holes))
     basins = _join_slopes(level, basin, slopes[:, :slope_count], not holes)
     cells = np.zeros((count + 1, basins, 5), np.int32)

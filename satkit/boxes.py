@@ -167,7 +167,7 @@ def component_boxes(
     largest = np.empty((len(values), len(levels), 4), np.int64)
 
     def search(part: slice) -> None:
-        trace = _tracer(values.shape[1:], levels, rules, want_all)
+        trace = _tracer(values, levels, rules, want_all)
         for i in range(part.start, part.stop):
             rows, table, bars = trace(values[i])
             if select == "largest":
@@ -214,7 +214,7 @@ def best_ious(
     out = np.empty((len(selects), len(values), len(levels)))
 
     def score(part: slice) -> None:
-        trace = _tracer(values.shape[1:], levels, rules, want_all)
+        trace = _tracer(values, levels, rules, want_all)
         for i in range(part.start, part.stop):
             rows, table, bars = trace(values[i])
             for s, select in enumerate(selects):
@@ -417,26 +417,26 @@ def _scale(values: np.ndarray, epsilon: float) -> None:
 
 
 def _tracer(
-    shape: tuple[int, ...], thresholds: np.ndarray, rules: Protocol, want_all: bool
+    maps: np.ndarray, thresholds: np.ndarray, rules: Protocol, want_all: bool
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Function that finds the boxes of one map [H, W]; each thread needs its own.
+    """Function that finds the boxes of one of the maps; each thread needs its own.
 
     It returns the row [T] of the table that belongs to each threshold; the table [K, 4], whose row
     j is the largest component's box above level j (or what stands for «nothing»); and the
     bars [n, 6] (box, first and last row), empty unless all components are asked for.
     """
-    height, width = shape
-    room = _engine.scratch(height, width)
+    height, width = maps.shape[1:]
+    level, room = np.empty((height, width), np.int16), _engine.scratch(height, width)
     nothing = (0, 0, width, height) if rules.nothing is None else rules.nothing
+    distinct, own_rows = np.unique(thresholds.astype(maps.dtype), return_inverse=True)
 
     def trace(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if rules.grey:
-            count, rows = _engine.grey_levels(values, thresholds, room[0][0])
+            count, rows = _engine.grey_levels(values, thresholds, level)
         else:
-            distinct, rows = np.unique(thresholds.astype(values.dtype), return_inverse=True)
-            _engine.threshold_levels(values, distinct, room[0][0])
-            count = len(distinct)
-        table, bars = _engine.trace(room, count, rules.contours, want_all)
+            _engine.threshold_levels(values, distinct, level)
+            count, rows = len(distinct), own_rows
+        table, bars = _engine.trace(level, room, count, rules.contours, want_all)
         if rules.clip:
             table[:, 2:] = np.minimum(table[:, 2:], (width - 1, height - 1))
             bars[:, 2:4] = np.minimum(bars[:, 2:4], (width - 1, height - 1))
