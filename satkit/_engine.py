@@ -120,13 +120,20 @@ def threshold_levels(values, thresholds, level):  # type: ignore[no-untyped-def]
 @compiled
 def _bounds(level):  # type: ignore[no-untyped-def]
     """Smallest rectangle with all pixels above level 0: first and end row, first and end column."""
-    columns, rows = np.zeros(level.shape[1], np.int16), np.zeros(level.shape[0], np.int16)
-    for y in range(level.shape[0]):
-        for x in range(level.shape[1]):
+    height, width = level.shape
+    columns = np.zeros(width, np.int16)
+    first, last = height, -1
+    for y in range(height):
+        any_in_row = np.int16(0)
+        for x in range(width):
             columns[x] |= level[y, x]
-            rows[y] |= level[y, x]
-    y, x = np.flatnonzero(rows), np.flatnonzero(columns)
-    return (y[0], y[-1] + 1, x[0], x[-1] + 1) if len(y) else (0, 0, 0, 0)
+            any_in_row |= level[y, x]
+        if any_in_row:
+            first, last = min(first, y), y
+    if last < 0:
+        return 0, 0, 0, 0
+    inside = np.flatnonzero(columns)
+    return first, last + 1, inside[0], inside[-1] + 1
 
 
 # One map
@@ -642,3 +649,32 @@ def raise_to_bars(best, bars, truth, extra):  # type: ignore[no-untyped-def]
         value = _pair_iou(bars, i, truth, extra)
         for j in range(bars[i, 4], bars[i, 5] + 1):
             best[j] = max(best[j], value)
+
+
+@compiled
+def histograms(maps, masks, counted, thresholds):  # type: ignore[no-untyped-def]
+    """Number of pixels outside and inside masks, by the last threshold <= value.
+
+    Args:
+        maps: Float [N, H, W] in 0–1.
+        masks: Bool [N, H, W].
+        counted: Bool [N, H, W], pixels that count.
+        thresholds: Float64 [T], ascending from 0.
+
+    Returns:
+        Int64 [2, T].
+    """
+    cells = 4096
+    first = np.searchsorted(thresholds, np.arange(cells + 1) / cells, side="right") - 1
+    above = np.append(thresholds[1:], np.inf)
+    counts = np.zeros((3, len(thresholds)), np.int64)
+    for i in range(len(maps)):
+        for y in range(maps.shape[1]):
+            for x in range(maps.shape[2]):
+                value = maps[i, y, x]
+                k = first[np.int64(value * cells)]
+                k += above[k] <= value  # one step is nearly always enough
+                while above[k] <= value:
+                    k += 1
+                counts[np.int64(masks[i, y, x]) if counted[i, y, x] else 2, k] += 1
+    return counts[:2]

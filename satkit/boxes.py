@@ -4,29 +4,9 @@ A map becomes a box in three steps: resize it to the image and scale it to 0–1
 keep what is above a threshold, and draw a box around the largest connected component
 (`component_boxes`). The protocols in use differ in each step; `PROTOCOLS` lists how.
 
-**The algorithm.** Done plainly, components are labelled anew at each of up to 1000 thresholds.
-But as the threshold falls, pixels only join: components appear, grow and merge (a *component
-tree*). So we visit the pixels once, from the highest level to the lowest, and keep the components
-in a union–find forest together with their box and size:
-
-1. *Levels.* A pixel's level is the number of distinct thresholds that it exceeds. Pixels are
-   sorted by it (counting sort).
-2. *Basins.* Each pixel points to its highest neighbour; following these pointers ends on a
-   summit. The part of such a basin above any level is connected, so basins, and not pixels, are
-   the elements of the forest, and only pixels on the rim of a basin can join two of them.
-3. *Sweep.* Each pixel, in descending order, grows the box and size of its component; a rim
-   pixel unites it with neighbours that are at least as high. When a level is done, the largest
-   component is known, and each component that changed has a new box.
-
-A box that stays the same over a range of thresholds is one *bar* (box, from, to), so that all
-boxes at all thresholds are a short list.
-
-**OpenCV's contours.** Two protocols use ``findContours`` and take as size the *polygon area*
-through the centres of the border pixels, and contours of holes count as boxes too. A polygon's
-area is a sum over 2x2 cells of pixels: 1 for four set pixels, 1/2 for three. It includes holes, so
-the largest contour is found on the map with its holes filled. Holes come from the same sweep run
-upwards: what is *below* the threshold, is 4-connected, and does not reach the image
-border. The level at which a hole opens to the border is also the level to which it is filled.
+All thresholds are searched in one pass over the map; `satkit._engine` explains how. A box that
+stays the same over a range of thresholds is one *bar* (box, from, to), so that all boxes at all
+thresholds are a short list.
 
 Source of the conventions: the authors' SAT evaluator, TS-CAM's ``get_bboxes``, and
 Choe et al., «Evaluating Weakly Supervised Object Localization Methods Right», CVPR 2020.
@@ -38,7 +18,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -48,10 +27,8 @@ from satkit._cv2 import cv2
 from satkit.choices import check_choice
 
 Array = np.ndarray | torch.Tensor
-Result = TypeVar("Result")
 
-MAX_THRESHOLDS = 32_000  # levels are the high half of a 32-bit sort key
-FAR = 1 << 30  # start of a minimum: larger than any coordinate
+MAX_THRESHOLDS = 32_000  # levels are 16-bit numbers
 
 
 @dataclass(frozen=True)
@@ -131,7 +108,7 @@ def prepare_maps(maps: Array, size: int | tuple[int, int], protocol: str = "sat"
             if not rules.scale_first:
                 _scale(out[i], rules.epsilon)
 
-    _in_parallel(fill, len(values))
+    in_parallel(fill, len(values))
     return out
 
 
@@ -175,7 +152,7 @@ def component_boxes(
             else:
                 everything[i] = [_alive(bars, row, table) for row in rows]
 
-    _in_parallel(search, len(values))
+    in_parallel(search, len(values))
     return largest if select == "largest" else everything
 
 
@@ -223,7 +200,7 @@ def best_ious(
                     _engine.raise_to_bars(best, bars, truth[i], extra)
                 out[s, i] = best[rows]
 
-    _in_parallel(score, len(values))
+    in_parallel(score, len(values))
     return out
 
 
@@ -258,10 +235,16 @@ def iou(a: Array, b: Array, convention: str = "official") -> np.ndarray:
 
 
 def warm_up() -> None:
-    """Compile the engine, or load it from its cache, by tracing one small map in each mode."""
-    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 8, 8)
-    for protocol in PROTOCOLS:
-        best_ious(ramp, [0.5], [np.array([[0, 0, 4, 4]])], SELECTIONS, protocol)
+    """Compile the engine, or load it from its cache, by using each of its forms on one small map.
+
+    Compiling takes about half a minute, once for each installation; `make setup` does it.
+    """
+    ramp = np.linspace(0, 1, 64).reshape(1, 8, 8)
+    truth = [np.array([[0, 0, 4, 4]])]
+    for maps in (ramp, ramp.astype(np.float32)):
+        for protocol in PROTOCOLS:
+            best_ious(maps, [0.5], truth, SELECTIONS, protocol)
+        _engine.histograms(maps, maps > 0.5, maps >= 0, np.array([0, 0.5, 1]))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -297,7 +280,7 @@ def check_thresholds(thresholds: Sequence[float] | Array) -> np.ndarray:
     Raises:
         ValueError: No thresholds, more than 32,000, or one that is outside 0–1 or NaN.
     """
-    values = np.asarray(thresholds, np.float64)
+    values = np.array(thresholds, np.float64)
     if values.ndim != 1 or not 1 <= len(values) <= MAX_THRESHOLDS:
         raise ValueError(
             f"thresholds have shape {values.shape}; expected a list of 1–{MAX_THRESHOLDS} numbers"
@@ -353,7 +336,7 @@ def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
     """Maps as contiguous float32 or float64 [N, h, w], all finite (and within 0–1)."""
     given = to_numpy(maps)
     kind = np.float64 if given.dtype == np.float64 else np.float32
-    values = np.ascontiguousarray(given, kind)
+    values = np.require(given, kind, ["C", "W"])  # one form, so that nothing compiles anew
     if values.ndim != 3 or 0 in values.shape[1:]:
         raise ValueError(f"maps have shape {values.shape}; expected [N, h, w]")
     low, high = (0, 1) if unit_range else (np.finfo(kind).min, np.finfo(kind).max)
@@ -370,7 +353,7 @@ def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
 
 
 def _checked_boxes(boxes: Array, name: str) -> np.ndarray:
-    values = np.asarray(to_numpy(boxes), np.float64)
+    values = np.array(to_numpy(boxes), np.float64, order="C")
     if values.size == 0:
         values = values.reshape(0, 4)
     if values.ndim != 2 or values.shape[1] != 4:
@@ -396,13 +379,18 @@ def _extra_pixel(convention: str) -> float:
 # ---------------------------------------------------------------------------------------------
 
 
-def _in_parallel(work: Callable[[slice], None], count: int) -> None:
-    """Run ``work`` on slices of ``range(count)`` in threads (OpenCV and numba free the GIL)."""
+def in_parallel(work: Callable[[slice], None], count: int) -> None:
+    """Run a function on slices of a range in threads (OpenCV and numba free the GIL).
+
+    Args:
+        work: Called with slices that together cover ``range(count)``.
+        count: Number of items.
+    """
     workers = min(len(os.sched_getaffinity(0)), count // 4)
     if workers <= 1:
         work(slice(0, count))
         return
-    step = max(1, min(32, -(-count // workers)))
+    step = min(16, -(-count // workers))
     parts = [slice(i, min(i + step, count)) for i in range(0, count, step)]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, parts))
