@@ -12,6 +12,7 @@ from skimage.measure import label, regionprops
 from satkit.boxes import best_ious, component_boxes, iou, prepare_maps
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import boxes as benchmark
 from benchmarks.baselines import boxes as plain
 
 RNG = np.random.default_rng
@@ -283,6 +284,20 @@ def test_a_failing_import_of_opencv_names_the_headless_build():
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert done.returncode == 1
     assert "pip install opencv-python-headless" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", benchmark.LEAST_RATIO)
+def test_what_the_benchmark_compares_is_equal(name):
+    slow, fast = benchmark.cases()[name]
+    maps, boxes = benchmark.synthetic_maps(2, seed=5)
+    assert (slow(maps, boxes) == fast(maps, boxes)).all()
+
+
+def test_the_benchmark_judges_ratios_and_times():
+    case = {"ratio": 14.9}
+    result = {"cases": dict.fromkeys(benchmark.LEAST_RATIO, case), "everything_ms": 1.4}
+    reached = {row["target"]: row["reached"] for row in benchmark.judged(result)}
+    assert list(reached.values()) == [False, False, True, True, False, True]
 
 
 # ---- against the original programs' outputs, where they are at hand
