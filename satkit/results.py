@@ -37,6 +37,7 @@ COMPUTING = (
     "conformer.py",
     "methods/*.py",
     "boxes.py",
+    "_engine.py",
     "metrics.py",
     "data/*.py",
     "training.py",
