@@ -199,7 +199,6 @@ show_experiment("table10_gate", settings.train, measured, claims=CLAIMS[4:6])
 # %%
 from dataclasses import replace
 
-from satkit.evaluation import predictions, threshold_curve
 from satkit.figures import show
 
 pictures = [some[i]["image"] for i in range(len(some))]
@@ -209,21 +208,12 @@ layers = torch.cat([chunk.layer_maps for chunk in chunks])  # [N, L, h, w]
 blocks = {f"block {index + 1}": layers[:, i] for i, index in enumerate(model.spatial)}
 blocks["mean"] = layers.mean(dim=1)
 
-
 # %%
-def at_best(maps):
-    """GT-known Loc at the best threshold of these images, and each image's IoU there."""
-    of_maps = replace(outputs, maps=maps)
-    curve = threshold_curve(of_maps, protocol=run.settings.protocol)
-    best = curve.loc[curve["gt_known"].idxmax()]
-    boxes = predictions(of_maps, protocol=run.settings.protocol, threshold=best["threshold"])
-    return best["gt_known"], boxes
-
-
-# %%
+from satkit.lessons import at_best_threshold
 from satkit.stats import bootstrap_difference, paired_hits
 
-scored = {name: at_best(maps) for name, maps in blocks.items()}
+protocol = run.settings.protocol
+scored = {n: at_best_threshold(replace(outputs, maps=m), protocol) for n, m in blocks.items()}
 single = max((name for name in blocks if name != "mean"), key=lambda name: scored[name][0])
 gain = bootstrap_difference(*paired_hits(scored["mean"][1], scored[single][1]))
 alone = {
