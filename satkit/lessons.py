@@ -93,6 +93,29 @@ def part_coverage(
     return dict(zip(PART_NAMES, share.tolist(), strict=True))
 
 
+def mask_ious(maps: np.ndarray, masks: Sequence[np.ndarray], threshold: float) -> pd.DataFrame:
+    """How well each image's map fits its mask, and how large the object is (Fig. 6 of the paper).
+
+    Args:
+        maps: [N, S, S] in 0–1 at the size of the masks, as `satkit.boxes.prepare_maps` gives them.
+        masks: N masks bool [S, S].
+        threshold: On the maps; one for all images.
+
+    Returns:
+        ``iou`` of what lies above the threshold with the mask, and ``size``, the mask's share of
+        the image, both 0–1 and one row an image; NaN as IoU where both are empty.
+
+    Raises:
+        ValueError: Maps and masks are not of one size.
+    """
+    truth, above = np.stack(list(masks)).astype(bool), np.asarray(maps) > threshold
+    if truth.shape != above.shape:
+        raise ValueError(f"maps are {above.shape}, but masks are {truth.shape}; make them alike")
+    both, either = (part.sum(axis=(1, 2)) for part in (truth & above, truth | above))
+    iou = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    return pd.DataFrame({"iou": iou, "size": truth.mean(axis=(1, 2))})
+
+
 @torch.inference_mode()
 def accuracy_without_parts(model: nn.Module, dataset: Any) -> dict[str, float]:
     """Top-1 Cls where one part of every bird is painted over, in Aviary's images.
@@ -284,6 +307,7 @@ def show_experiment(
     rows: pd.DataFrame,
     metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
     claims: Sequence[str] = (),
+    printed: str = "",
 ) -> None:
     """Show one of the paper's tables: measured beside printed, its origin, and the verdicts.
 
@@ -293,12 +317,13 @@ def show_experiment(
         rows: From :func:`satkit.paper.measured`.
         metrics: Columns, percent.
         claims: Ids of the claims that the table decides; see :func:`satkit.paper.claims`.
+        printed: The paper's table, for instance ``table3``; the experiment's own where empty.
 
     Raises:
-        ValueError: Unknown experiment or claim.
+        ValueError: Unknown experiment, table or claim.
     """
     found = rows_of(experiment, base, rows)
-    show_table(beside(experiment, base, rows, metrics))
+    show_table(beside(experiment, base, rows, metrics, printed))
     print(banner(pd.concat(found.values())))
     print("\n".join(commands(experiment, base, [k for k, part in found.items() if part.empty])))
     if base.profile == "smoke":

@@ -56,6 +56,25 @@ def test_coverage_refuses_maps_of_another_size():
         lessons.part_coverage(np.zeros((1, 2, 2)), [np.zeros((4, 4), np.uint8)], 0.5)
 
 
+def test_maps_are_compared_with_masks_image_by_image():
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, :2] = True  # 8 of 16 pixels
+    masks[1, 0, 0] = True
+    maps = np.zeros((3, 4, 4), np.float32)
+    maps[0, 1:3] = 0.6  # 8 pixels, 4 of them in the mask: 4 / 12
+    maps[1, 0, 0] = 0.4  # not above the threshold
+    found = lessons.mask_ious(maps, list(masks), 0.5)
+    np.testing.assert_allclose(found["size"], [0.5, 1 / 16, 0])
+    np.testing.assert_allclose(found["iou"], [1 / 3, 0, np.nan])
+    found = lessons.mask_ious(maps, list(masks), 0.3)
+    np.testing.assert_allclose(found["iou"], [1 / 3, 1, np.nan])
+
+
+def test_masks_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"maps are \(1, 2, 2\), but masks are \(1, 4, 4\)"):
+        lessons.mask_ious(np.zeros((1, 2, 2)), [np.zeros((4, 4), bool)], 0.5)
+
+
 def test_record_writes_numbers_with_their_provenance(tmp_path, capsys):
     content = lessons.record("04_losses", "x", {"a": 1.5}, runs_dir=tmp_path, data="none")
     written = json.loads((tmp_path / "lessons" / "04_losses" / "x.json").read_text())

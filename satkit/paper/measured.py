@@ -212,6 +212,7 @@ def beside(
     base: TrainSettings,
     rows: pd.DataFrame,
     metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
+    printed: str = "",
 ) -> pd.DataFrame:
     """One of the paper's tables, measured beside printed.
 
@@ -220,6 +221,7 @@ def beside(
         base: Settings that all rows share.
         rows: From :func:`measured`.
         metrics: Columns, percent.
+        printed: The paper's table, for instance ``table3``; the experiment's own where empty.
 
     Returns:
         A row for each of the experiment: each metric as mean ± standard deviation over seeds, the
@@ -227,10 +229,11 @@ def beside(
         where there is none.
 
     Raises:
-        ValueError: Unknown experiment.
+        ValueError: Unknown experiment or table.
     """
     found = rows_of(experiment, base, rows)
-    paper = _printed(experiment, metrics)
+    own = experiment.split("_")[0].replace("fig", "figure")
+    paper = _printed(printed or (own if own in list_tables() else ""), metrics)
     lines = {}
     for label, runs in found.items():
         line = {TITLES.get(name, name): spread(runs.get(name)) for name in metrics}
@@ -241,10 +244,9 @@ def beside(
     return pd.DataFrame.from_dict(lines, orient="index").fillna("–").replace("", "–")
 
 
-def _printed(experiment: str, metrics: Sequence[str]) -> Any:
+def _printed(name: str, metrics: Sequence[str]) -> Any:
     """A function from a row's settings to the paper's values, with a column for each data set."""
-    name = experiment.split("_")[0].replace("fig", "figure")
-    printed = table(name) if name in list_tables() else table("table1").head(0)
+    printed = table(name) if name else table("table1").head(0)
     printed = printed[printed["metric"].isin(metrics)]
 
     def values(changes: Mapping[str, Any]) -> dict[str, str]:

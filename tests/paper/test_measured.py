@@ -67,6 +67,16 @@ def test_measured_stands_beside_the_paper(tmp_path):
     assert printed.tolist() == ["69.29", "71.07", "72.78", "73.13"]
 
 
+def test_one_experiment_stands_beside_any_table_of_the_paper(tmp_path):
+    cached(tmp_path, ({"method": "tscam"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    table = paper.beside("table1_methods", LAB, rows, ["max_box_acc@0.7", "piou"], "table3")
+    assert table.loc["TS-CAM", "δ = 0.7, the paper's on CUB-200"] == "49.93"
+    assert not [name for name in table if name.startswith("pIoU, the paper's")]
+    with pytest.raises(ValueError, match="table3"):
+        paper.beside("table1_methods", LAB, rows, ["gt_known"], "table33")
+
+
 @pytest.mark.parametrize("experiment", paper.EXPERIMENTS)
 def test_every_experiment_has_the_paper_s_rows_or_none(experiment):
     table = paper.beside(experiment, LAB, paper.measured("/none", files="/none"))

@@ -1,92 +1,45 @@
-"""Figures that explain data and results, each with a description in words.
-
-Every function takes data and returns an `Illustration`: the figure and its alt text, which is made
-from the same data. `show` displays both. Nothing here trains or evaluates.
-"""
+"""Figures of the lessons: images with boxes and maps, curves, bars, tables."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from satkit.boxes import iou
 from satkit.data.aviary import PART_NAMES
-from satkit.data.transforms import denormalize
+from satkit.figures.base import (
+    COLORS,
+    LINES,
+    MAP_COLORS,
+    PREDICTED_COLOR,
+    TRUE_COLOR,
+    Array,
+    Illustration,
+    as_numpy,
+    box_legend,
+    chart,
+    draw_boxes,
+    overlay,
+    picture,
+    pictures,
+    tidy,
+)
 
-Array = np.ndarray | torch.Tensor
-
-COLORS = seaborn.color_palette("colorblind")  # told apart by the colour-blind, too
-TRUE_COLOR, PREDICTED_COLOR = COLORS[2], COLORS[3]  # green, vermilion; also dashed and solid
 PART_COLORS = dict(zip(PART_NAMES[1:], (COLORS[3], COLORS[0], COLORS[8], COLORS[4]), strict=True))
-MAP_COLORS = "viridis"
-LINES = ("-", "--", "-.", ":")
 RESULT_COLUMNS = {
     "top1_cls": "Top-1 Cls",
     "top1_loc": "Top-1 Loc",
     "top5_loc": "Top-5 Loc",
     "gt_known": "GT-known Loc",
 }
-
-
-class Illustration(NamedTuple):
-    """A figure and what it shows, in words.
-
-    Attributes:
-        figure: The figure.
-        alt: Text for those who do not see it.
-    """
-
-    figure: Figure
-    alt: str
-
-
-def show(figure: Figure | Illustration, alt: str = "") -> None:
-    """Display a figure in a notebook as a PNG image with alt text.
-
-    HTML holds the picture and the text; what cannot show HTML shows the text.
-
-    Args:
-        figure: An illustration, or a bare figure.
-        alt: What is to be seen; replaces an illustration's own text.
-
-    Raises:
-        ValueError: There is no alt text.
-    """
-    from IPython.display import display
-
-    if isinstance(figure, Illustration):
-        alt = alt or figure.alt
-        figure = figure.figure
-    if not alt.strip():
-        raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
-
-
-def _html(figure: Figure, alt: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
-        from matplotlib import pyplot
-
-        pyplot.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    width = round(figure.get_figwidth() * 90)
-    style = f"width: {width}px; max-width: 100%"
-    return f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{data}">'
 
 
 # --------------------------------------------------------------------------------------------------
@@ -119,16 +72,18 @@ def image_sheet(
         The sheet.
     """
     rows = math.ceil(len(images) / columns)
-    figure, axes = _pictures(rows, min(columns, len(images)))
+    figure, axes = pictures(rows, min(columns, len(images)))
     for i, image in enumerate(images):
         axis = axes[i]
         axis.imshow(picture(image))
         if parts is not None:
-            _tint_parts(axis, _numpy(parts[i]))
+            _tint_parts(axis, as_numpy(parts[i]))
         if masks is not None:
-            axis.contour(_numpy(masks[i]).astype(float), [0.5], colors=[TRUE_COLOR], linewidths=1.5)
+            axis.contour(
+                as_numpy(masks[i]).astype(float), [0.5], colors=[TRUE_COLOR], linewidths=1.5
+            )
         if boxes is not None:
-            _draw_boxes(axis, boxes[i], TRUE_COLOR, "--")
+            draw_boxes(axis, boxes[i], TRUE_COLOR, "--")
         if titles is not None:
             axis.set_title(titles[i])
     if parts is not None:
@@ -159,21 +114,21 @@ def localization_grid(
     Returns:
         The grid; the IoU with the nearest true box stands under each column.
     """
-    count, boxes = len(images), _numpy(predicted)
+    count, boxes = len(images), as_numpy(predicted)
     scores = [float(iou(boxes[i][None], true[i]).max(initial=0.0)) for i in range(count)]
-    figure, axes = _pictures(3, count)
+    figure, axes = pictures(3, count)
     for i, image in enumerate(images):
         pixels = picture(image)
         top, middle, bottom = axes[i], axes[count + i], axes[2 * count + i]
         for axis in (top, middle, bottom):
             axis.imshow(pixels)
-        _overlay(middle, _numpy(maps[i]), pixels.shape[:2])
-        _draw_boxes(bottom, true[i], TRUE_COLOR, "--")
-        _draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
+        overlay(middle, as_numpy(maps[i]), pixels.shape[:2])
+        draw_boxes(bottom, true[i], TRUE_COLOR, "--")
+        draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
         bottom.set_title(f"IoU {scores[i]:.2f}", y=0, pad=-14)  # below
         if titles is not None:
             top.set_title(titles[i])
-    _box_legend(figure)
+    box_legend(figure)
     names = titles or [f"image {i + 1}" for i in range(count)]
     listed = ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True))
     alt = f"{count} images, their localization maps, predicted and true boxes. IoU: {listed}."
@@ -198,63 +153,20 @@ def map_sheet(
     Returns:
         One panel a map.
     """
-    figure, axes = _pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
+    figure, axes = pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
     said = []
     for axis, (name, given) in zip(axes, maps.items(), strict=False):
-        values = _numpy(given)
+        values = as_numpy(given)
         image = axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1)
         axis.set_title(name)
         if boxes and name in boxes:
-            _draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
+            draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
         if numbers:
             _write_numbers(axis, values, 0.5, "{:.2f}")
         one_line = name.replace("\n", " ")
         said.append(f"{one_line} (values {values.min():.2f} to {values.max():.2f})")
     figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
     return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
-
-
-def picture(image: Array) -> np.ndarray:
-    """An image as it is shown.
-
-    Args:
-        image: uint8 [H, W, 3], or a normalised float tensor [3, H, W] as data sets give it.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    return denormalize(image) if isinstance(image, torch.Tensor) else np.asarray(image)
-
-
-def _pictures(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of square panels without axes, and the panels row by row."""
-    side = min(2.4, 9.6 / columns)
-    figure = Figure(figsize=(side * columns, (side + 0.3) * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes:
-        axis.set_axis_off()
-    return figure, axes
-
-
-def _overlay(axis: Axes, values: np.ndarray, size: tuple[int, int]) -> None:
-    extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
-    axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=0.65, extent=extent)
-
-
-def _draw_boxes(axis: Axes, boxes: Array, color: Any, line: str) -> None:
-    for x0, y0, x1, y1 in _numpy(boxes):
-        corner = (x0 - 0.5, y0 - 0.5)  # pixel x covers x - 0.5 … x + 0.5
-        box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, lw=2)
-        box.set_path_effects([withStroke(linewidth=3.5, foreground="white")])
-        axis.add_patch(box)
-
-
-def _box_legend(figure: Figure) -> None:
-    handles = [
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=TRUE_COLOR, linestyle="--", lw=2),
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=PREDICTED_COLOR, lw=2),
-    ]
-    figure.legend(handles, ["true box", "predicted box"], loc="outside lower center", ncols=2)
 
 
 def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
@@ -291,10 +203,10 @@ def line_chart(x: Array, lines: Mapping[str, Array], *, xlabel: str, ylabel: str
     Returns:
         The chart; its text names where each line begins and ends.
     """
-    figure, axis = _chart(xlabel, ylabel)
-    at, said = _numpy(x), []
+    figure, axis = chart(xlabel, ylabel)
+    at, said = as_numpy(x), []
     for i, (name, given) in enumerate(lines.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         axis.plot(at, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} from {y[0]:.3g} to {y[-1]:.3g}")
     axis.legend()
@@ -312,7 +224,7 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
     Returns:
         The chart.
     """
-    figure, axis = _chart("", ylabel)
+    figure, axis = chart("", ylabel)
     axis.grid(axis="x", visible=False)
     figure.set_figwidth(max(figure.get_figwidth(), 0.5 * table.size))  # room for the values
     width = 0.8 / len(table.columns)
@@ -356,7 +268,7 @@ def loss_curves(log: pd.DataFrame) -> Illustration:
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         axis.plot(count, log[name], color=COLORS[0], marker="" if len(log) > 1 else "o")
         axis.set(title=name.replace("_", " "), xlabel=unit, ylim=(0, None))
-        _tidy(axis)
+        tidy(axis)
     ends = [f"{n.replace('_', ' ')} {log[n].iloc[0]:.3f} to {log[n].iloc[-1]:.3f}" for n in names]
     return Illustration(figure, f"Losses over {len(log)} {unit}s: {', '.join(ends)}.")
 
@@ -371,11 +283,11 @@ def loss_against_value(values: Array, losses: Mapping[str, Array]) -> Illustrati
     Returns:
         One line a loss.
     """
-    x = _numpy(values)
-    figure, axis = _chart("value of the patch", "loss")
+    x = as_numpy(values)
+    figure, axis = chart("value of the patch", "loss")
     said = []
     for i, (name, given) in enumerate(losses.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         axis.plot(x, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} peaks at {y.max():.3f} and is {np.interp(0.2, x, y):.4f} at 0.2")
     axis.set(xlim=(0, 1), ylim=(0, None))
@@ -393,12 +305,12 @@ def push_arrows(values: Array, pushes: Mapping[str, Array]) -> Illustration:
     Returns:
         Arrows that start at the values; a dot where there is no push.
     """
-    x = _numpy(values)
-    figure, axis = _chart("value of the patch", "")
+    x = as_numpy(values)
+    figure, axis = chart("value of the patch", "")
     figure.set_figheight(0.5 * len(pushes) + 0.9)
     said = []
     for row, (name, given) in enumerate(pushes.items()):
-        push = _numpy(given)
+        push = as_numpy(given)
         longest = max(np.abs(push).max(), 1e-12)
         length = 0.8 * np.diff(x).min() * push / longest
         axis.quiver(x, np.full(len(x), row), length, 0 * x, color=COLORS[row], angles="xy",
@@ -425,9 +337,9 @@ def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
     Returns:
         One panel a kernel, coloured on one scale.
     """
-    arrays = {name: _numpy(kernel) for name, kernel in kernels.items()}
+    arrays = {name: as_numpy(kernel) for name, kernel in kernels.items()}
     top = max(kernel.max() for kernel in arrays.values())
-    figure, axes = _pictures(1, len(arrays))
+    figure, axes = pictures(1, len(arrays))
     for axis, (name, kernel) in zip(axes, arrays.items(), strict=True):
         axis.imshow(kernel, cmap="cividis", vmin=0, vmax=top)
         axis.set_title(name)
@@ -460,11 +372,11 @@ def threshold_curves(
     Returns:
         The curves, their best thresholds marked.
     """
-    x = _numpy(thresholds)
-    figure, axis = _chart("threshold on the map", "percent of images")
+    x = as_numpy(thresholds)
+    figure, axis = chart("threshold on the map", "percent of images")
     said = []
     for i, (name, given) in enumerate(accuracy.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         best = int(y.argmax())
         axis.plot(x, y, LINES[i % 4], label=f"{label} {name}".strip(), color=COLORS[i], lw=2)
         axis.plot(x[best], y[best], "o", color=COLORS[i])
@@ -487,11 +399,11 @@ def iou_histogram(ious: Mapping[str, Array], delta: float = 0.5) -> Illustration
     Returns:
         One stepped histogram each, in bins of 0.05.
     """
-    figure, axis = _chart("IoU of predicted and true box", "percent of images")
+    figure, axis = chart("IoU of predicted and true box", "percent of images")
     edges = np.linspace(0, 1, 21)
     said = []
     for i, (name, given) in enumerate(ious.items()):
-        values = _numpy(given)
+        values = as_numpy(given)
         share = 100 * np.histogram(values, edges)[0] / len(values)
         axis.stairs(share, edges, label=name, color=COLORS[i], linestyle=LINES[i % 4], lw=2)
         right = 100 * np.mean(values >= delta)
@@ -549,18 +461,84 @@ def _mean_and_deviation(values: pd.Series) -> str:
     return f"{values.mean():.1f}{spread}"
 
 
-def _chart(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+# --------------------------------------------------------------------------------------------------
+# Causes of errors, and claims
+# --------------------------------------------------------------------------------------------------
+
+
+def confusion(table: pd.DataFrame) -> Illustration:
+    """Counts of proposals by truth, coloured by the share of each row.
+
+    Args:
+        table: One row a true class, one column a proposed one; counts. Names may repeat between
+            rows and columns, which then is the right proposal.
+
+    Returns:
+        The matrix with its counts; its text names the share of each row that is right.
+    """
+    counts = table.to_numpy(float)
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    figure = Figure(figsize=(7.4, 1.6 + 0.5 * len(table)), layout="constrained")
     axis = figure.subplots()
-    axis.set(xlabel=x, ylabel=y)
-    _tidy(axis)
-    return figure, axis
+    image = axis.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(counts):
+        color = "white" if share[row, column] < 0.5 else "black"
+        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=color)
+    axis.set_xticks(range(table.shape[1]), [name.replace(" ", "\n") for name in table])
+    axis.set_yticks(range(len(table)), list(table.index))
+    axis.set(xlabel="proposed", ylabel="true")
+    figure.colorbar(image, ax=axis, label="share of the row")
+    said = [
+        f"{name}: {table.loc[name, name]:.0f} of {table.loc[name].sum():.0f} right"
+        for name in table.index
+        if name in table
+    ]
+    return Illustration(figure, f"Confusion matrix, true by proposed. {'; '.join(said)}.")
 
 
-def _tidy(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.3)
+def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
+    """Forest plot: for each claim the measured effect with its interval, and the paper's.
 
+    Args:
+        ledger: Measured rows of :func:`satkit.paper.ledger`: ``claim dataset conditions effect low
+            high verdict``; without ends (one seed) only the point is drawn.
+        paper: The paper's effects on its own data sets: ``claim dataset effect``; hollow.
 
-def _numpy(values: Array) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    Returns:
+        One line a claim; colours are data sets, the paper's have their own.
+
+    Raises:
+        ValueError: Nothing was measured.
+    """
+    if ledger.empty:
+        raise ValueError("no claim was measured: expected rows with an effect")
+    names = list(dict.fromkeys(ledger["claim"]))
+    sets = list(dict.fromkeys(ledger["dataset"]))
+    shown = paper[paper["claim"].isin(names)]
+    theirs = list(dict.fromkeys(shown["dataset"]))
+    figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    axis.axvline(0, color="black", lw=1)
+    for i, name in enumerate(sets):
+        rows = ledger[ledger["dataset"] == name]
+        at = np.array([names.index(claim) for claim in rows["claim"]]) + 0.16 * (i - 1)
+        x, low, high = (rows[column].to_numpy(float) for column in ("effect", "low", "high"))
+        axis.hlines(at, np.where(np.isnan(low), x, low), np.where(np.isnan(high), x, high),
+                    color=COLORS[i], lw=2)  # fmt: skip
+        axis.plot(x, at, "osD^v"[i % 5], color=COLORS[i], label=name)
+    for i, name in enumerate(theirs):
+        rows = shown[shown["dataset"] == name]
+        at = [names.index(claim) + 0.3 for claim in rows["claim"]]
+        axis.plot(rows["effect"], at, "osD^v<>"[i % 7], mfc="none", mec="black",
+                  label=f"the paper's, {name}", ls="none")  # fmt: skip
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set(xlabel="effect, points (line: 95 % interval over seeds)", ylim=(len(names), -1))
+    tidy(axis)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    said = [
+        f"{row.claim.replace('_', ' ')} on {row.dataset}: {row.effect:+.1f}"
+        + ("" if math.isnan(row.low) else f" [{row.low:+.1f}, {row.high:+.1f}]")
+        for row in ledger.itertuples()
+    ]
+    hollow = f" The paper's own {len(shown)} effects are hollow." if len(shown) else ""
+    return Illustration(figure, f"Forest plot of effects. {'; '.join(said)}.{hollow}")
