@@ -78,11 +78,13 @@ print(f"{len(one)} images of {one.num_classes} classes out of {len(sets['train']
       f"{len(set(one.indices) & set(other.indices))} of them also with the next seed")  # fmt: skip
 
 # %%
+from textwrap import fill
+
 from satkit.data import denormalize
 from satkit.figures import image_sheet, show
 
 pictures = [chosen[i]["image"] for chosen in (one, other) for i in range(4)]
-names = [f"seed {s}: {one.classes[i]}" for s in drawn for i in range(4)]
+names = [fill(f"seed {s}: {one.classes[i]}", 18) for s in drawn for i in range(4)]
 show(image_sheet([denormalize(p) for p in pictures], titles=names, what="one-shot images"))
 
 # %% [markdown]
@@ -128,12 +130,25 @@ from satkit.results import build_model
 from satkit.training import limit
 
 some = limit(sets["test"], min(settings.images, len(sets["test"])))
+
+
+def untrained(name, seed):
+    """A method's model before any step: pretrained backbone, random token and head."""
+    torch.manual_seed(seed)
+    return build_model(runs[name].settings, sets["train"].num_classes)
+
+
+def outputs_of(name, state, model):
+    """Maps of the test images."""
+    return collect(model, some, workers=base.workers, label=f"{name}, {state}")
+
+
+# %%
+STATES = ("untrained", "one image a class")
 outputs = {}
 for name, run in runs.items():
-    torch.manual_seed(settings.seed)
-    untrained = build_model(run.settings, sets["train"].num_classes)
-    for state, model in {"untrained": untrained, "one image a class": run.model()}.items():
-        outputs[name, state] = collect(model, some, workers=base.workers, label=f"{name}, {state}")
+    for state, model in zip(STATES, (untrained(name, settings.seed), run.model()), strict=True):
+        outputs[name, state] = outputs_of(name, state, model)
 scored = {of: at_best_threshold(found, base.protocol) for of, found in outputs.items()}
 
 # %%
@@ -142,9 +157,7 @@ from satkit.stats import bootstrap_difference, paired_hits
 
 lines = {}
 for name in runs:
-    (before, hits_before), (after, hits_after) = (
-        scored[name, state] for state in ("untrained", "one image a class")
-    )
+    (before, hits_before), (after, hits_after) = (scored[name, state] for state in STATES)
     gain = bootstrap_difference(*paired_hits(hits_after, hits_before))
     lines[name] = {"untrained": before, "one image a class": after, "gain": gain.mean,
                    "low": gain.low, "high": gain.high}  # fmt: skip
@@ -161,6 +174,20 @@ table = pd.DataFrame(control).T
 table["training"] = ["taught the map something" if low > 0 else "taught nothing that shows here"
                      for low in table["low"]]  # fmt: skip
 table.round(1)
+
+# %% [markdown]
+# A random token asks a random question. Was this one lucky? The same with other random tokens
+# (GT-known Loc of the untrained SAT, percent):
+
+# %%
+others = range(settings.seed + 1, settings.seed + max(settings.seeds, 2))
+lucky = {s: at_best_threshold(outputs_of("SAT", f"seed {s}", untrained("SAT", s)), base.protocol)[0]
+         for s in others}  # fmt: skip
+stored = record(
+    "10_few_shot_and_freezing", "random_tokens", {"gt_known": lucky},
+    runs_dir=settings.runs_dir, data=f"{base.dataset}, {len(some)} test images",
+)["numbers"]["gt_known"]  # fmt: skip
+pd.Series(stored, name="untrained SAT").rename_axis("seed").to_frame().round(1)
 
 # %%
 import numpy as np
@@ -345,10 +372,10 @@ parts = {f"SAT ({scheme})": full[f"({scheme}) all shots"] for scheme in "abcde"}
 parts |= {name: rivals[name] for name in ("TS-CAM", "LCTR", "SCM")}
 print(paper.banner(pd.concat(parts.values())))
 tuning = pd.DataFrame(
-    {name: {metric: part[metric].mean() if len(part) else float("nan") for metric in metrics}
+    {name: {metric: spread(part[metric]) if len(part) else "not run" for metric in metrics}
      | {"seeds": len(part)} for name, part in parts.items()}
 ).T  # fmt: skip
-tuning.round(1).astype(object).where(tuning.notna(), "not run")
+tuning
 
 # %%
 show_table(paper.verdicts(of_base(base, measured), CLAIMS[3:]))
