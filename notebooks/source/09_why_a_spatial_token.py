@@ -192,7 +192,7 @@ import numpy as np
 from satkit.data import collate
 from satkit.results import build_model
 
-BATCHES, SIZE = 5, min(16, settings.train.batch_size)
+BATCHES, SIZE = 8, min(16, settings.train.batch_size)
 rng = np.random.default_rng(settings.seed)
 chosen = [rng.permutation(len(sets["train"]))[:SIZE] for _ in range(BATCHES)]
 batches = [collate([sets["train"][int(i)] for i in few]) for few in chosen]
@@ -226,8 +226,16 @@ from satkit.figures import bar_chart
 
 means = pd.DataFrame({n: {g: v["mean"] for g, v in of.items()} for n, of in stored.items()})
 for when in ("start", "end"):
-    part = means[[name for name in means if name.endswith(when)]].dropna(how="all").fillna(0)
-    show(bar_chart(part, ylabel=f"cosine at the {when}"))
+    both = means[[name for name in means if name.endswith(when)]].dropna()
+    show(bar_chart(both, ylabel=f"cosine at the {when}"))
+
+# %% [markdown]
+# With intervals, and with the spatial token, which only SAT has:
+
+# %%
+told = {name: {group: f"{v['mean']:+.2f} [{v['low']:+.2f}, {v['high']:+.2f}]"
+               for group, v in of.items()} for name, of in stored.items()}  # fmt: skip
+pd.DataFrame(told).fillna("–")
 
 # %%
 fights = {name: [group for group, v in of.items() if v["high"] < 0] for name, of in stored.items()}
@@ -238,7 +246,7 @@ for name, groups in fights.items():
 # %% [markdown]
 # <details><summary>How to read it</summary>
 #
-# A group that a loss does not reach has no bar. A cosine near 0 is no conflict: in a space of
+# A cosine near 0 is no conflict: in a space of
 # thousands of parameters two random directions are nearly orthogonal. And a cosine says nothing
 # about lengths: a tiny gradient that points the wrong way does no harm. On Aviary a species shows in
 # every part of the bird, so a map of the whole bird is a good map for the classifier, too.
