@@ -53,6 +53,7 @@ class LessonSettings(BaseModel):
         processes: how many processes train together.
         rows: rows of an experiment that are trained here: "all", "none", "first" (two of them), or
             their labels, separated by semicolons; the profile's choice where "".
+        out: folder for files that the lesson makes; the lesson's own choice where "".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +65,7 @@ class LessonSettings(BaseModel):
     compare: bool = True
     processes: int = Field(default=1, ge=1)
     rows: str = ""
+    out: str = ""
 
 
 LESSON_PROFILES: dict[str, dict[str, int | str]] = {

@@ -114,7 +114,7 @@ def save_figure(
     paths = [folder / f"{name}.{ending}" for ending in (*FORMATS, "json")]
     with matplotlib.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
         for path, metadata in zip(paths[:-1], FORMATS.values(), strict=True):
-            illustration.figure.savefig(path, dpi=300, metadata=metadata, bbox_inches="tight")
+            illustration.figure.savefig(path, dpi=300, metadata=metadata)
     write_json(paths[-1], {"figure": name, "alt": illustration.alt, **provenance})
     return paths
 
@@ -136,7 +136,7 @@ def contact_sheet(illustrations: Mapping[str, Illustration], columns: int = 2) -
         raise ValueError("there are no figures; expected at least one")
     rows = math.ceil(len(illustrations) / columns)
     figure = Figure(figsize=(WIDTH, 2.4 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()
     for axis, (name, one) in zip(axes, illustrations.items(), strict=False):
@@ -150,7 +150,7 @@ def _pixels(figure: Figure) -> np.ndarray:
     from matplotlib.image import imread
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=150)
     buffer.seek(0)
     return imread(buffer)
 

@@ -528,7 +528,7 @@ def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
         axis.plot(x, at, "osD^v"[i % 5], color=COLORS[i], label=name)
     for i, name in enumerate(theirs):
         rows = shown[shown["dataset"] == name]
-        at = [names.index(claim) + 0.3 for claim in rows["claim"]]
+        at = np.array([names.index(claim) + 0.3 for claim in rows["claim"]])
         axis.plot(rows["effect"], at, "osD^v<>"[i % 7], mfc="none", mec="black",
                   label=f"the paper's, {name}", ls="none")  # fmt: skip
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

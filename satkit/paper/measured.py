@@ -207,7 +207,7 @@ def rows_of(experiment: str, base: TrainSettings, rows: pd.DataFrame) -> dict[st
     found = {}
     for label, changes in EXPERIMENTS[experiment].items():
         wanted = key(row_settings(base, changes))
-        found[label] = rows[[one == wanted for one in keys]]
+        found[label] = rows.loc[[one == wanted for one in keys]]
     return found
 
 
