@@ -73,10 +73,19 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
         figure = figure.figure
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
+    display({"text/html": to_html(figure, alt), "text/plain": alt}, raw=True)
 
 
-def _html(figure: Figure, alt: str) -> str:
+def to_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that holds its own pixels.
+
+    Args:
+        figure: The figure.
+        alt: What is to be seen.
+
+    Returns:
+        The element.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
@@ -212,6 +221,30 @@ def map_sheet(
         said.append(f"{one_line} (values {values.min():.2f} to {values.max():.2f})")
     figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
     return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
+
+
+def photo_panels(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Figure:
+    """A photograph of any shape, its map over it, and its box.
+
+    Args:
+        image: uint8 [H, W, 3].
+        heat: [H, W], 0–1.
+        box: Half-open xyxy in pixels.
+
+    Returns:
+        Three panels; give it an alt text.
+    """
+    figure = Figure(
+        figsize=(9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1]), layout="constrained"
+    )
+    axes = figure.subplots(1, 3)
+    for axis, title in zip(axes, ("photograph", "map", "box"), strict=True):
+        axis.imshow(image)
+        axis.set_title(title)
+        axis.set_axis_off()
+    _overlay(axes[1], heat, heat.shape)
+    _draw_boxes(axes[2], box[None], PREDICTED_COLOR, "-")
+    return figure
 
 
 def picture(image: Array) -> np.ndarray:
@@ -601,13 +634,16 @@ def confusion(table: pd.DataFrame) -> Illustration:
     return Illustration(figure, f"Confusion matrix, true by proposed. {'; '.join(said)}.")
 
 
-def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
+def forest(
+    ledger: pd.DataFrame, paper: pd.DataFrame, bounds: Mapping[str, float] | None = None
+) -> Illustration:
     """Forest plot: for each claim the measured effect with its interval, and the paper's.
 
     Args:
         ledger: Measured rows of :func:`satkit.paper.ledger`: ``claim dataset conditions effect low
             high verdict``; without ends (one seed) only the point is drawn.
         paper: The paper's effects on its own data sets: ``claim dataset effect``; hollow.
+        bounds: By claim, what the rule holds the effect against, drawn as a tick.
 
     Returns:
         One line a claim; colours are data sets, the paper's have their own.
@@ -623,7 +659,11 @@ def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
     theirs = list(dict.fromkeys(shown["dataset"]))
     figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
     axis = figure.subplots()
-    axis.axvline(0, color="black", lw=1)
+    axis.axvline(0, color="grey", lw=1)
+    if bounds:
+        ticks = [bounds[name] for name in names]
+        axis.plot(ticks, range(len(names)), "|", ms=16, mew=1.5, color="black",
+                  label="bound of the rule")  # fmt: skip
     for i, name in enumerate(sets):
         rows = ledger[ledger["dataset"] == name]
         at = np.array([names.index(claim) for claim in rows["claim"]]) + 0.16 * (i - 1)
@@ -633,7 +673,7 @@ def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
         axis.plot(x, at, "osD^v"[i % 5], color=COLORS[i], label=name)
     for i, name in enumerate(theirs):
         rows = shown[shown["dataset"] == name]
-        at = [names.index(claim) + 0.3 for claim in rows["claim"]]
+        at = np.array([names.index(claim) + 0.3 for claim in rows["claim"]])
         axis.plot(rows["effect"], at, "osD^v<>"[i % 7], mfc="none", mec="black",
                   label=f"the paper's, {name}", ls="none")  # fmt: skip
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

@@ -4,6 +4,7 @@ from satkit.paper.cells import cells, check_schema, list_tables, published, tabl
 from satkit.paper.claims import claims, ledger, ledger_text
 from satkit.paper.experiments import EXPERIMENTS
 from satkit.paper.measured import banner, beside, measured, row_settings
+from satkit.paper.report import count_verdicts, paper_effects, to_run, write_ledger
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
@@ -14,13 +15,17 @@ __all__ = [
     "check_schema",
     "check_statements",
     "claims",
+    "count_verdicts",
     "ledger",
     "ledger_text",
     "list_tables",
     "measured",
+    "paper_effects",
     "published",
     "row_settings",
     "statements",
     "table",
+    "to_run",
     "wide",
+    "write_ledger",
 ]
