@@ -13,9 +13,10 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from satkit.boxes import iou
+from satkit.data import read_image
 from satkit.data.aviary import draw_bird
 from satkit.data.files import CORNERS, parse_box, read_rows
-from satkit.predict import Predictions
+from satkit.predict import Predictions, find_images
 from satkit.results import Run, write_atomically
 
 #: EXIF orientation -> how a camera that is held so stores the upright picture
@@ -55,6 +56,33 @@ def sample_photos(folder: str | Path, count: int = 6, seed: int = 0, size: int =
         rows.append({"file": name, **dict(zip(CORNERS, drawing.boxes[0].tolist(), strict=True))})
     write_atomically(place / "boxes.csv", pd.DataFrame(rows).to_csv(index=False))
     return place
+
+
+def sort_out(folder: str | Path) -> tuple[list[Path], dict[Path, str]]:
+    """Tell the photographs that can be read from those that cannot.
+
+    Args:
+        folder: Whose images, at any depth, are read.
+
+    Returns:
+        Those that can be read, and the others with the reason.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No image in it, or none that can be read.
+    """
+    files = find_images([folder])
+    reasons: dict[Path, str] = {}
+    for file in files:
+        try:
+            read_image(file)
+        except ValueError as error:
+            reasons[file] = str(error)
+    readable = [file for file in files if file not in reasons]
+    if not readable:
+        first = next(iter(reasons.values()))
+        raise ValueError(f"none of the {len(files)} images in {str(folder)!r} can be read: {first}")
+    return readable, reasons
 
 
 def read_boxes(folder: str | Path) -> dict[str, npt.NDArray[np.float64]]:

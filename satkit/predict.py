@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,7 @@ def predict(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold is {threshold}; expected a number in 0-1, as maps are")
     chosen = float(run.metrics["threshold"]) if threshold is None else threshold
-    files = list(_files([Path(path) for path in paths]))
+    files = find_images(paths)
     model = run.model()
     overlays = Path(out) / "overlays"
     overlays.mkdir(parents=True, exist_ok=True)
@@ -89,17 +89,31 @@ def predict(
     return Predictions(table, unreadable)
 
 
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Image files among files and folders.
+
+    Args:
+        paths: Image files, and folders whose images (at any depth) are taken.
+
+    Returns:
+        The files, those of a folder in order.
+
+    Raises:
+        FileNotFoundError: No such file or folder.
+        ValueError: A folder without images.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
         if path.is_dir():
             images = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS)
             if not images:
                 raise ValueError(f"folder {str(path)!r} holds no images ({', '.join(ENDINGS)})")
-            yield from images
+            files += images
         elif path.is_file():
-            yield path
+            files.append(path)
         else:
             raise FileNotFoundError(f"there is no file or folder {str(path)!r}")
+    return files
 
 
 class Heat(NamedTuple):

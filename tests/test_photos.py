@@ -84,7 +84,18 @@ def test_drawn_boxes_must_be_of_files_that_are_there(folder):
 def test_heic_in_a_folder_is_named_and_not_passed_over(run, tmp_path):
     (tmp_path / "only.heic").write_bytes(b"\0\0\0\x18ftypheic")
     found = predict([tmp_path], run.dir, tmp_path / "out")
-    assert len(found.boxes) == 0 and "on the phone" in next(iter(found.unreadable.values()))
+    assert len(found.boxes) == 0 and "Most Compatible" in next(iter(found.unreadable.values()))
+
+
+def test_photographs_are_sorted_out_before_the_work(folder):
+    (folder / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    readable, reasons = photos.sort_out(folder)
+    assert [file.name for file in readable] == [f"photo_{i}.jpg" for i in range(4)]
+    assert [file.name for file in reasons] == ["a.heic"]
+    for file in readable:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"none of the 1 images.*Save it as JPEG"):
+        photos.sort_out(folder)
 
 
 def test_configure_stops_where_the_photographs_are_not(tmp_path):

@@ -136,9 +136,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _unreadable(file: str | Path | IO[bytes], name: str, error: BaseException) -> ValueError:
     if name.lower().endswith((".heic", ".heif")):
         return ValueError(
-            f"cannot read the image {name}: it is HEIC, as iPhones save photographs, for which this "
-            "kit has no decoder. Save it as JPEG: on a computer, open it and export it; on the "
-            "phone, set Settings > Camera > Formats to Most Compatible before taking pictures."
+            f"cannot read the image {name}: it is HEIC, as iPhones save photographs, and this "
+            "kit has no decoder for it. Save it as JPEG: open and export it on a computer, or set "
+            "Settings > Camera > Formats on the phone to Most Compatible."
         )
     if isinstance(file, str | Path) and Path(file).is_dir():
         reason = "it is a folder"
