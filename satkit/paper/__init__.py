@@ -12,6 +12,7 @@ from satkit.paper.measured import (
     row_settings,
     rows_of,
 )
+from satkit.paper.report import count_verdicts, paper_effects, to_run, write_ledger
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
@@ -24,15 +25,19 @@ __all__ = [
     "check_schema",
     "check_statements",
     "claims",
+    "count_verdicts",
     "ledger",
     "ledger_text",
     "list_tables",
     "measured",
+    "paper_effects",
     "published",
     "row_settings",
     "rows_of",
     "statements",
     "table",
+    "to_run",
     "verdicts",
     "wide",
+    "write_ledger",
 ]
