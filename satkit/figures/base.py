@@ -72,10 +72,19 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
         figure = figure.figure
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
+    display({"text/html": to_html(figure, alt), "text/plain": alt}, raw=True)
 
 
-def _html(figure: Figure, alt: str) -> str:
+def to_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that holds its own pixels.
+
+    Args:
+        figure: The figure.
+        alt: What is to be seen.
+
+    Returns:
+        The element.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time

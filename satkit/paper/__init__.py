@@ -4,6 +4,7 @@ from satkit.paper.cells import cells, check_schema, list_tables, published, tabl
 from satkit.paper.claims import claims, ledger, ledger_text, verdicts
 from satkit.paper.experiments import EXPERIMENTS
 from satkit.paper.measured import banner, beside, measured, row_settings, rows_of
+from satkit.paper.report import count_verdicts, paper_effects, to_run, write_ledger
 from satkit.paper.statements import check_statements, statements
 
 __all__ = [
@@ -14,15 +15,19 @@ __all__ = [
     "check_schema",
     "check_statements",
     "claims",
+    "count_verdicts",
     "ledger",
     "ledger_text",
     "list_tables",
     "measured",
+    "paper_effects",
     "published",
     "row_settings",
     "rows_of",
     "statements",
     "table",
     "verdicts",
+    "to_run",
     "wide",
+    "write_ledger",
 ]
