@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from satkit._cv2 import cv2
 from satkit.choices import check_choice
 from satkit.data.aviary import PART_NAMES, Drawing
+from satkit.evaluation import Outputs, predictions, threshold_curve
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
 from satkit.paper import EXPERIMENTS, banner, beside, row_settings, rows_of, verdicts
@@ -140,6 +141,24 @@ def accuracy_without_parts(model: nn.Module, dataset: Any) -> dict[str, float]:
         logits = torch.cat([model(chunk).logits for chunk in painted.split(64)])
         percent[name] = 100 * float((logits.argmax(dim=1) == labels).double().mean())
     return percent
+
+
+def at_best_threshold(outputs: Outputs, protocol: str = "sat") -> tuple[float, pd.DataFrame]:
+    """Boxes at the threshold that is best for these very images.
+
+    That flatters; it is for comparing maps of the same images, all of them flattered alike.
+
+    Args:
+        outputs: Maps and true boxes.
+        protocol: Localization protocol.
+
+    Returns:
+        GT-known Loc in percent, and the boxes as ``predictions.csv`` of a run has them.
+    """
+    curve = threshold_curve(outputs, protocol=protocol)
+    best = curve.loc[curve["gt_known"].idxmax()]
+    boxes = predictions(outputs, protocol=protocol, threshold=float(best["threshold"]))
+    return float(best["gt_known"]), boxes
 
 
 def gradient_agreement(

@@ -11,6 +11,7 @@ import torch
 
 from satkit import lessons, paper
 from satkit.data import aviary
+from satkit.evaluation import Outputs
 from satkit.settings import TrainSettings
 
 
@@ -87,6 +88,15 @@ def test_a_lesson_on_boxes_stops_where_there_are_none():
     lessons.require_boxes([bare, boxed, bare])
     with pytest.raises(ValueError, match="no boxes, and this lesson scores boxes"):
         lessons.require_boxes([bare] * 3)
+
+
+def test_best_threshold_is_the_one_with_most_hits():
+    maps = torch.zeros(2, 8, 8)
+    maps[:, :4, :4], maps[:, 4:, 4:] = 1.0, torch.tensor([0.3, 0.6])[:, None, None]
+    upper_left = [np.array([[0.0, 0.0, 32.0, 32.0]])] * 2  # right above 0.6, too large below
+    outputs = Outputs(maps, torch.eye(2), torch.arange(2), upper_left, ["a", "b"], 64, {}, 1.0)
+    gt_known, boxes = lessons.at_best_threshold(outputs)
+    assert gt_known == 100 and (boxes["iou"] >= 0.5).all() and boxes["path"].tolist() == ["a", "b"]
 
 
 def test_rows_of_an_experiment_are_trained_once(tmp_path):

@@ -199,7 +199,6 @@ show_experiment("table10_gate", settings.train, measured, claims=CLAIMS[4:6])
 # %%
 from dataclasses import replace
 
-from satkit.evaluation import predictions, threshold_curve
 from satkit.figures import show
 
 pictures = [some[i]["image"] for i in range(len(some))]
@@ -209,21 +208,12 @@ layers = torch.cat([chunk.layer_maps for chunk in chunks])  # [N, L, h, w]
 blocks = {f"block {index + 1}": layers[:, i] for i, index in enumerate(model.spatial)}
 blocks["mean"] = layers.mean(dim=1)
 
-
 # %%
-def at_best(maps):
-    """GT-known Loc at the best threshold of these images, and each image's IoU there."""
-    of_maps = replace(outputs, maps=maps)
-    curve = threshold_curve(of_maps, protocol=run.settings.protocol)
-    best = curve.loc[curve["gt_known"].idxmax()]
-    boxes = predictions(of_maps, protocol=run.settings.protocol, threshold=best["threshold"])
-    return best["gt_known"], boxes
-
-
-# %%
+from satkit.lessons import at_best_threshold
 from satkit.stats import bootstrap_difference, paired_hits
 
-scored = {name: at_best(maps) for name, maps in blocks.items()}
+protocol = run.settings.protocol
+scored = {n: at_best_threshold(replace(outputs, maps=m), protocol) for n, m in blocks.items()}
 single = max((name for name in blocks if name != "mean"), key=lambda name: scored[name][0])
 gain = bootstrap_difference(*paired_hits(scored["mean"][1], scored[single][1]))
 alone = {
@@ -288,15 +278,32 @@ show_experiment("table11_token", settings.train, measured, claims=CLAIMS[7:9])
 
 # %%
 from satkit import losses
-from satkit.figures import loss_against_value
+from satkit.figures import figure10
+from satkit.results import open_run
 
 values = torch.linspace(0, 1, 101)
-patch = values[:, None, None]  # 101 maps of one patch
+one_patch = values[:, None, None, None]  # 101 batches of one map of one patch
 curves = {
-    "normalization": [float(losses.normalization_loss(m[None], None)) for m in patch],
-    "weighted entropy": [float(losses.weighted_entropy_loss(m[None])) for m in patch],
+    "norm": [float(losses.normalization_loss(m, None)) for m in one_patch],
+    "weighted entropy": [float(losses.weighted_entropy_loss(m)) for m in one_patch],
 }
-show(loss_against_value(values, curves))
+
+# %% [markdown]
+# Beside the curves stand maps of models that were trained with the one and the other, where both
+# runs are in this project (their result files alone hold no maps); below each map the share of
+# patches between 0.2 and 0.8.
+
+# %%
+found = paper.rows_of("table12_pixel_term", settings.train, measured)
+folders = {name: part.get("dir", pd.Series()).dropna() for name, part in found.items()}
+few, drawn = [some[i]["image"] for i in range(3)], {}
+if all(len(folder) for folder in folders.values()):
+    with torch.inference_mode():
+        drawn = {n: open_run(of.iloc[0]).model()(torch.stack(few)).maps
+                 for n, of in folders.items()}  # fmt: skip
+else:
+    print("only the curves: a run of Table 12 is not in this project")
+show(figure10(values, curves, few, drawn))
 
 # %% [markdown]
 # A patch that hesitates at 0.2 costs $\mathcal L_w$ next to nothing, so nobody tells it to make up
@@ -371,21 +378,7 @@ show_experiment("table13_area_term", settings.train, measured, claims=["batch_ar
 # λ has to be guessed, and the batch has to be large enough that its mean area is a fair guess.
 # **Predict, then run:** over which interval of λ does GT-known Loc stay within two points?
 
-
 # %%
-def sweep(table, setting, symbol):
-    """GT-known Loc over a setting, mean of the seeds, where it was measured."""
-    found = paper.rows_of(table, settings.train, measured)
-    at = {
-        paper.EXPERIMENTS[table][label][setting]: part["gt_known"].mean()
-        for label, part in found.items()
-        if len(part)
-    }
-    if len(at) > 1:
-        show(line_chart([*at], {"SAT": [*at.values()]}, xlabel=symbol, ylabel="GT-known Loc, %"))
-
-
-sweep("fig4_area", "target_area", "λ")
 show_experiment("fig4_area", settings.train, measured, claims=["area_insensitive"])
 
 # %% [markdown]
@@ -406,8 +399,19 @@ lines = {name: stored["numbers"][name] for name in scatter}
 show(line_chart(sizes, lines, xlabel="images in the batch", ylabel="scatter of the mean area"))
 
 # %%
-sweep("fig4_batch_size", "batch_size", "images in the batch")
 show_experiment("fig4_batch_size", settings.train, measured, claims=["batch_insensitive"])
+
+# %% [markdown]
+# Both as the paper draws them, where at least two values were run:
+
+# %%
+from satkit.figures import figure4, figure4_points
+
+points = figure4_points(settings.train, measured)
+if points.groupby("panel")["x"].nunique().max() > 1:
+    show(figure4(points))
+else:
+    print("Fig. 4: fewer than two values were run")
 
 # %% [markdown]
 # <details><summary>A trap in this table</summary>
