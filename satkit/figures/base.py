@@ -76,6 +76,15 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
 
 
 def to_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that holds its own pixels.
+
+    Args:
+        figure: The figure.
+        alt: What is to be seen.
+
+    Returns:
+        The element.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time

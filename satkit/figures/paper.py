@@ -45,6 +45,7 @@ from satkit.figures.points import ORDER, PAPERS, SHOTS, TUNED, aggregate, place
 GT_KNOWN = "GT-known Loc, %"
 #: Each method looks the same in all figures; others take what is left
 LOOKS = {"SAT": 0, "TS-CAM": 1, "SCM": 2, "LCTR": 4, "CAM": 5, "SAT, 1 image a class": 3}
+STYLES = (*LINES, (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 #: A group of so many runs is drawn as a box, as in the paper
 ENOUGH_FOR_A_BOX = 5
 
@@ -256,7 +257,7 @@ def figure6(masks: Mapping[str, pd.DataFrame]) -> Illustration:
         binned = own.groupby(pd.cut(own["size"], x[::4]), observed=True)
         means = binned[["size", "iou"]].mean()
         axis.plot(means["size"], means["iou"], "o-", color=COLORS[3], mec="white", label=name)
-        axis.set(title=name, xlabel="size of the object, share of the image", ylim=(0, 1))
+        axis.set(title=name, xlabel="object size, share of the image", ylim=(0, 1))
         said.append(
             f"{name}: mean IoU {own['iou'].mean():.2f}, from {means['iou'].iloc[0]:.2f} for the "
             f"smallest to {means['iou'].iloc[-1]:.2f} for the largest objects"
@@ -420,10 +421,10 @@ def _of(table: pd.DataFrame, panel: str) -> pd.DataFrame:
     return table[table["panel"] == panel]
 
 
-def _look(line: str, position: int) -> tuple[Any, str, str]:
+def _look(line: str, position: int) -> tuple[Any, str, Any]:
     """Colour, marker and line style."""
     number = LOOKS.get(line, 6 + position) % len(COLORS)
-    return COLORS[number], MARKERS[number % len(MARKERS)], LINES[number % len(LINES)]
+    return COLORS[number], MARKERS[number % len(MARKERS)], STYLES[number % len(STYLES)]
 
 
 def _panel(axis: Axes, table: pd.DataFrame, panel: str, xlabel: str, band: bool = False) -> None:
