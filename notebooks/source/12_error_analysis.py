@@ -51,7 +51,7 @@ from IPython.display import display
 from satkit import paper
 
 pd.set_option("display.max_colwidth", None)
-printed = paper.table("table17").set_index("column")["value"]
+printed = paper.table("table17").set_index("column")["value"].astype(int)
 total = printed.pop("Total Errors")
 theirs = printed.rename(str.capitalize).rename(lambda name: name.lower())
 pd.DataFrame({"images, the paper's": theirs, "percent": 100 * theirs / total}).round(1)
@@ -229,7 +229,8 @@ def show_misses(misses, drawings, outputs):
         box = table.loc[miss.index, ["x0", "y0", "x1", "y1"]].to_numpy(int)
         image = denormalize(drawings[miss.truth][miss.index]["image"])
         columns.append((image, maps[miss.index], box, output.boxes[miss.index]))
-        titles.append(f"{miss.truth}\n→ {miss.proposal}\n({miss.score:.2f})")
+        proposal = miss.proposal.replace(" ", "\n")
+        titles.append(f"{miss.truth}\n→ {proposal}\n({miss.score:.2f})")
     pictures, maps, boxes, true = zip(*columns, strict=True)
     show(localization_grid(pictures, maps, np.stack(boxes), true, titles=titles))
 
