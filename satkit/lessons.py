@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from satkit._cv2 import cv2
 from satkit.choices import check_choice
 from satkit.data.aviary import PART_NAMES, Drawing
+from satkit.evaluation import Outputs, predictions, threshold_curve
 from satkit.losses import total_loss
 from satkit.notebooks import in_project
-from satkit.paper import EXPERIMENTS, row_settings
+from satkit.paper import EXPERIMENTS, banner, beside, row_settings, rows_of, verdicts
 from satkit.results import Run, device_name, provenance, read_json, write_json
 from satkit.settings import TrainSettings
 from satkit.training import train
@@ -90,6 +93,29 @@ def part_coverage(
     return dict(zip(PART_NAMES, share.tolist(), strict=True))
 
 
+def mask_ious(maps: np.ndarray, masks: Sequence[np.ndarray], threshold: float) -> pd.DataFrame:
+    """How well each image's map fits its mask, and how large the object is (Fig. 6 of the paper).
+
+    Args:
+        maps: [N, S, S] in 0–1 at the size of the masks, as `satkit.boxes.prepare_maps` gives them.
+        masks: N masks bool [S, S].
+        threshold: On the maps; one for all images.
+
+    Returns:
+        ``iou`` of what lies above the threshold with the mask, and ``size``, the mask's share of
+        the image, both 0–1 and one row an image; NaN as IoU where both are empty.
+
+    Raises:
+        ValueError: Maps and masks are not of one size.
+    """
+    truth, above = np.stack(list(masks)).astype(bool), np.asarray(maps) > threshold
+    if truth.shape != above.shape:
+        raise ValueError(f"maps are {above.shape}, but masks are {truth.shape}; make them alike")
+    both, either = (part.sum(axis=(1, 2)) for part in (truth & above, truth | above))
+    iou = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    return pd.DataFrame({"iou": iou, "size": truth.mean(axis=(1, 2))})
+
+
 @torch.inference_mode()
 def accuracy_without_parts(model: nn.Module, dataset: Any) -> dict[str, float]:
     """Top-1 Cls where one part of every bird is painted over, in Aviary's images.
@@ -115,6 +141,24 @@ def accuracy_without_parts(model: nn.Module, dataset: Any) -> dict[str, float]:
         logits = torch.cat([model(chunk).logits for chunk in painted.split(64)])
         percent[name] = 100 * float((logits.argmax(dim=1) == labels).double().mean())
     return percent
+
+
+def at_best_threshold(outputs: Outputs, protocol: str = "sat") -> tuple[float, pd.DataFrame]:
+    """Boxes at the threshold that is best for these very images.
+
+    That flatters; it is for comparing maps of the same images, all of them flattered alike.
+
+    Args:
+        outputs: Maps and true boxes.
+        protocol: Localization protocol.
+
+    Returns:
+        GT-known Loc in percent, and the boxes as ``predictions.csv`` of a run has them.
+    """
+    curve = threshold_curve(outputs, protocol=protocol)
+    best = curve.loc[curve["gt_known"].idxmax()]
+    boxes = predictions(outputs, protocol=protocol, threshold=float(best["threshold"]))
+    return float(best["gt_known"]), boxes
 
 
 def gradient_agreement(
@@ -224,14 +268,15 @@ def train_and_kill(settings: TrainSettings, processes: int) -> None:
 
 
 def train_rows(
-    experiment: str, base: TrainSettings, rows: str = "all", seeds: int = 1
+    experiment: str | Sequence[str], base: TrainSettings, rows: str = "all", seeds: int = 1
 ) -> dict[str, list[Run]]:
-    """Train rows of one of the paper's experiments; finished runs are only opened.
+    """Train rows of the paper's experiments; finished runs are only opened.
 
     Args:
-        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        experiment: Key of ``satkit.paper.EXPERIMENTS``, or several.
         base: Settings that all rows share, with the first seed.
-        rows: ``all``, ``none``, ``first`` (the first two), or labels separated by semicolons.
+        rows: ``all``, ``none``, ``first`` (the first two, of the first experiment), or labels
+            separated by semicolons.
         seeds: Runs of each row, from the base's seed on.
 
     Returns:
@@ -240,18 +285,104 @@ def train_rows(
     Raises:
         ValueError: Unknown experiment or row.
     """
-    check_choice("experiment", experiment, EXPERIMENTS)
-    changes = EXPERIMENTS[experiment]
+    names = [experiment] if isinstance(experiment, str) else list(experiment)
+    for name in names:
+        check_choice("experiment", name, EXPERIMENTS)
+    changes = {label: row for name in names for label, row in EXPERIMENTS[name].items()}
     some = {"all": list(changes), "none": [], "first": list(changes)[:2]}
     labels = some[rows] if rows in some else [label.strip() for label in rows.split(";")]
     for label in labels:
-        check_choice(f"row of {experiment}", label, changes)
+        check_choice(f"row of {', '.join(names)}", label, changes)
     found: dict[str, list[Run]] = {label: [] for label in labels}
     for seed in range(base.seed, base.seed + seeds):
         for label in labels:
             asked = row_settings(base, changes[label])
             found[label].append(train(asked.model_copy(update={"seed": seed})))
     return found
+
+
+def show_experiment(
+    experiment: str,
+    base: TrainSettings,
+    rows: pd.DataFrame,
+    metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
+    claims: Sequence[str] = (),
+    printed: str = "",
+) -> None:
+    """Show one of the paper's tables: measured beside printed, its origin, and the verdicts.
+
+    Args:
+        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        base: Settings that all rows share.
+        rows: From :func:`satkit.paper.measured`.
+        metrics: Columns, percent.
+        claims: Ids of the claims that the table decides; see :func:`satkit.paper.claims`.
+        printed: The paper's table, for instance ``table3``; the experiment's own where empty.
+
+    Raises:
+        ValueError: Unknown experiment, table or claim.
+    """
+    found = rows_of(experiment, base, rows)
+    show_table(beside(experiment, base, rows, metrics, printed))
+    print(banner(pd.concat(found.values())))
+    print("\n".join(commands(experiment, base, [k for k, part in found.items() if part.empty])))
+    if base.profile == "smoke":
+        print("profile smoke: the runs are tiny, and their numbers mean nothing")
+    if claims:
+        show_table(verdicts(of_base(base, rows), claims))
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """Show a table with its sentences whole, where pandas would cut them short.
+
+    Args:
+        table: To be shown below the cell.
+    """
+    from IPython.display import display
+
+    with pd.option_context("display.max_colwidth", None):
+        display(table)
+
+
+def of_base(base: TrainSettings, rows: pd.DataFrame) -> pd.DataFrame:
+    """Measured rows of the data set and profile of some settings.
+
+    Args:
+        base: The settings.
+        rows: From :func:`satkit.paper.measured`.
+
+    Returns:
+        Some of the rows; a ledger of them says under which other conditions they ran.
+    """
+    if rows.empty:
+        return rows
+    return rows[(rows["dataset"] == base.dataset) & (rows["profile"] == base.profile)]
+
+
+def commands(
+    experiment: str, base: TrainSettings, labels: Sequence[str], most: int = 5
+) -> list[str]:
+    """Commands that train rows of one of the paper's experiments.
+
+    Args:
+        experiment: Key of ``satkit.paper.EXPERIMENTS``.
+        base: Settings that all rows share.
+        labels: Of the rows.
+        most: How many are written out; a line says how many more there are.
+
+    Returns:
+        One line a row.
+    """
+    own = Path(base.runs_dir) == in_project("runs")
+    base = base.model_copy(update={"runs_dir": "runs"} if own else {})
+    words = {
+        label: row_settings(base, EXPERIMENTS[experiment][label]).arguments() for label in labels
+    }
+    lines = [
+        f"not run: {label}; run it by\n    {shlex.join(['python', '-m', 'satkit', 'train', *rest])}"
+        for label, rest in list(words.items())[:most]
+    ]
+    return lines + ([f"not run: {len(words) - most} rows more"] if len(words) > most else [])
 
 
 def _launch(settings: TrainSettings, processes: int) -> subprocess.Popen[str]:

@@ -278,27 +278,25 @@ sheet.head(8)
 # **Predict, then run:** will the order be the paper's?
 
 # %%
-from satkit.figures import bar_chart
+from satkit.figures import figure9
 
-ours = counts(sheet)
-fig9 = record(
+stored9 = record(
     "12_error_analysis", "causes",
-    {"causes": ours.to_dict(), "judged": int((sheet["verdict"] != "").sum()),
+    {"causes": counts(sheet).to_dict(), "judged": int((sheet["verdict"] != "").sum()),
      "run": run.dir.name},
     runs_dir=settings.runs_dir, data=f"{run.settings.dataset} test, {len(test)} images",
 )["numbers"]  # fmt: skip
-ours = pd.Series(fig9["causes"])
-shares = pd.DataFrame({
-    f"{run.settings.dataset}, {fig9['judged']} of {ours.sum()} judged by a person":
-        100 * ours / max(1, ours.sum()),
-    "the paper's, CUB-200 (Table 17)": 100 * theirs / total,
-})  # fmt: skip
-show(bar_chart(shares, ylabel="percent of the errors"))
+ours = pd.Series(stored9["causes"])
+name = f"{run.settings.dataset}, {stored9['judged']} of {ours.sum()} judged by a person"
+if ours.sum():
+    show(figure9(ours.to_frame(name)))
 
 # %%
-pd.DataFrame({"images": ours, "of them, %": shares.iloc[:, 0].round(1),
-              "images, the paper's": theirs, "of them, %, the paper's":
-              shares.iloc[:, 1].round(1)})  # fmt: skip
+shares = 100 * ours / max(1, ours.sum())
+pd.DataFrame({
+    "images": ours, "of them, %": shares.round(1), "images, the paper's": theirs,
+    "of them, %, the paper's": (100 * theirs / total).round(1),
+})  # fmt: skip
 
 # %% [markdown]
 # Proposals are no verdicts. No claim of the paper is decided here: its numbers are of other images,

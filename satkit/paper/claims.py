@@ -171,24 +171,58 @@ def ledger_text(table: pd.DataFrame) -> str:
     Returns:
         A table with one line for each verdict, and a sentence on what the columns are.
     """
-
-    def measured(row: Any) -> str:
-        if row.verdict == NOT_RUN:
-            return ""
-        ends = "" if math.isnan(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
-        return f"{row.effect:+.2f}{ends}"
-
     lines = {
         "claim": table["claim"],
         "the paper's": table["paper"],
         "data set": table["dataset"],
         "conditions": [text if text != "{}" else "" for text in table["conditions"]],
-        "measured [95 %]": [measured(row) for row in table.itertuples()],
+        "measured [95 %]": [_measured(row) for row in table.itertuples()],
         "seeds": table["seeds"],
         "verdict": table["verdict"],
     }
     notes = "Effects in points. Verdicts follow the rule that satkit.paper.claims() states."
     return f"{pd.DataFrame(lines).to_string(index=False)}\n\n{notes}"
+
+
+def verdicts(results: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The ledger's lines of some claims, short enough to stand below a table.
+
+    Args:
+        results: As :func:`ledger` takes them.
+        names: Ids of claims.
+
+    Returns:
+        By claim: ``says``, ``data set``, ``the paper's`` effect, ``measured [95 %]``, ``against``
+        (where it holds least), ``seeds``, ``verdict``, and ``conditions`` where any run has some.
+        A claim stands there once for each data set.
+
+    Raises:
+        ValueError: There is no such claim.
+    """
+    known = claims()["id"].tolist()
+    for name in names:
+        check_choice("claim", name, known)
+    table = ledger(results).set_index("claim").loc[list(names)]
+    short = {
+        "says": table["says"],
+        "data set": table["dataset"],
+        "the paper's": table["paper"],
+        "measured [95 %]": [_measured(row) for row in table.itertuples()],
+        "against": table["against"],
+        "seeds": table["seeds"],
+        "verdict": table["verdict"],
+        "conditions": table["conditions"].replace("{}", ""),
+    }
+    frame = pd.DataFrame(short, index=table.index).replace("", "–")
+    return frame if (frame["conditions"] != "–").any() else frame.drop(columns="conditions")
+
+
+def _measured(row: Any) -> str:
+    """Effect and interval of a line of the ledger."""
+    if row.verdict == NOT_RUN:
+        return ""
+    ends = "" if math.isnan(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+    return f"{row.effect:+.2f}{ends}"
 
 
 def read_runs(results: pd.DataFrame) -> list[Run]:

@@ -21,6 +21,7 @@ from satkit.paper.claims import IRRELEVANT
 from satkit.paper.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:
+    from satkit.results import Run
     from satkit.settings import TrainSettings
 
 HERE, CACHED = "computed here", "cached"
@@ -98,9 +99,28 @@ def _here(runs_dir: Path) -> pd.DataFrame:
             "seed": settings.seed, "dataset": settings.dataset, "profile": settings.profile,
         }  # fmt: skip
         about |= {name: origin[name] for name in ("commit", "date", "device", "data")}
-        about |= {"given": json.dumps(_portable(settings)), "run": run.dir.name}
+        about |= {"given": json.dumps(_portable(as_asked(run))), "run": run.dir.name}
         rows.append({**numbers, **run.curve_points(), **about, "source": HERE, "dir": str(run.dir)})
     return pd.DataFrame(rows)
+
+
+def as_asked(run: Run) -> TrainSettings:
+    """What was asked for a run: ``two_stage`` where the run is the second stage of it.
+
+    Args:
+        run: Finished; the first stage is looked for beside it.
+
+    Returns:
+        Its settings; a second stage (Table 13) is itself a run from the first one's weights.
+    """
+    settings = run.settings
+    weights = Path(settings.checkpoint)
+    if settings.freeze != "all_but_token" or weights.name != "model.safetensors":
+        return settings
+    first = run.dir.parent / weights.parent.name / "settings.json"
+    checkpoint = json.loads(first.read_text())["checkpoint"] if first.is_file() else ""
+    changes = {"two_stage": True, "freeze": "a", "checkpoint": checkpoint}
+    return settings.model_copy(update=changes)
 
 
 def _portable(settings: TrainSettings) -> dict[str, Any]:
@@ -145,6 +165,29 @@ def key(settings: TrainSettings) -> str:
     return json.dumps({**kept, **options, "dataset": settings.dataset}, sort_keys=True)
 
 
+def bases(rows: pd.DataFrame, profile: str = "lab") -> dict[str, TrainSettings]:
+    """Data sets on which SAT was measured as a profile has it, and the settings there.
+
+    Args:
+        rows: From :func:`measured`.
+        profile: Of the runs.
+
+    Returns:
+        By data set, settings that :func:`rows_of` and :func:`beside` take; where epoch and
+        threshold were chosen (``selection``) is that of the runs.
+    """
+    from satkit.settings import TrainSettings
+
+    found: dict[str, TrainSettings] = {}
+    for row in rows.to_dict("records"):
+        asked = settings_of(row)
+        given = {"dataset": asked.dataset, "selection": asked.selection}
+        plain = TrainSettings.for_profile(profile, **given)
+        if row["profile"] == profile and key(asked) == key(plain):
+            found.setdefault(asked.dataset, plain)
+    return found
+
+
 def rows_of(experiment: str, base: TrainSettings, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The measured runs of each row of an experiment.
 
@@ -164,7 +207,7 @@ def rows_of(experiment: str, base: TrainSettings, rows: pd.DataFrame) -> dict[st
     found = {}
     for label, changes in EXPERIMENTS[experiment].items():
         wanted = key(row_settings(base, changes))
-        found[label] = rows[[one == wanted for one in keys]]
+        found[label] = rows.loc[[one == wanted for one in keys]]
     return found
 
 
@@ -192,6 +235,7 @@ def beside(
     base: TrainSettings,
     rows: pd.DataFrame,
     metrics: Sequence[str] = ("top1_cls", "top1_loc", "gt_known"),
+    printed: str = "",
 ) -> pd.DataFrame:
     """One of the paper's tables, measured beside printed.
 
@@ -200,6 +244,7 @@ def beside(
         base: Settings that all rows share.
         rows: From :func:`measured`.
         metrics: Columns, percent.
+        printed: The paper's table, for instance ``table3``; the experiment's own where empty.
 
     Returns:
         A row for each of the experiment: each metric as mean ± standard deviation over seeds, the
@@ -207,10 +252,11 @@ def beside(
         where there is none.
 
     Raises:
-        ValueError: Unknown experiment.
+        ValueError: Unknown experiment or table.
     """
     found = rows_of(experiment, base, rows)
-    paper = _printed(experiment, metrics)
+    own = experiment.split("_")[0].replace("fig", "figure")
+    paper = _printed(printed or (own if own in list_tables() else ""), metrics)
     lines = {}
     for label, runs in found.items():
         line = {TITLES.get(name, name): spread(runs.get(name)) for name in metrics}
@@ -221,10 +267,9 @@ def beside(
     return pd.DataFrame.from_dict(lines, orient="index").fillna("–").replace("", "–")
 
 
-def _printed(experiment: str, metrics: Sequence[str]) -> Any:
+def _printed(name: str, metrics: Sequence[str]) -> Any:
     """A function from a row's settings to the paper's values, with a column for each data set."""
-    name = experiment.split("_")[0].replace("fig", "figure")
-    printed = table(name) if name in list_tables() else table("table1").head(0)
+    printed = table(name) if name else table("table1").head(0)
     printed = printed[printed["metric"].isin(metrics)]
 
     def values(changes: Mapping[str, Any]) -> dict[str, str]:

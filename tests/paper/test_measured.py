@@ -67,6 +67,16 @@ def test_measured_stands_beside_the_paper(tmp_path):
     assert printed.tolist() == ["69.29", "71.07", "72.78", "73.13"]
 
 
+def test_one_experiment_stands_beside_any_table_of_the_paper(tmp_path):
+    cached(tmp_path, ({"method": "tscam"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    table = paper.beside("table1_methods", LAB, rows, ["max_box_acc@0.7", "piou"], "table3")
+    assert table.loc["TS-CAM", "δ = 0.7, the paper's on CUB-200"] == "49.93"
+    assert not [name for name in table if name.startswith("pIoU, the paper's")]
+    with pytest.raises(ValueError, match="table3"):
+        paper.beside("table1_methods", LAB, rows, ["gt_known"], "table33")
+
+
 @pytest.mark.parametrize("experiment", paper.EXPERIMENTS)
 def test_every_experiment_has_the_paper_s_rows_or_none(experiment):
     table = paper.beside(experiment, LAB, paper.measured("/none", files="/none"))
@@ -74,6 +84,18 @@ def test_every_experiment_has_the_paper_s_rows_or_none(experiment):
     without = {"discrepancies", "fig4", "fig8"}  # no table of the paper
     assert (printed.shape[1] == 0) == (experiment.split("_")[0] in without)
     assert set(table["seeds"]) == {"not run"}
+
+
+def test_data_sets_on_which_sat_was_measured(tmp_path):
+    cached(tmp_path, ({"gate": "before_softmax"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    assert paper.bases(rows) == {}
+    cached(tmp_path, ({"selection": "test"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    (base,) = paper.bases(rows).values()
+    assert (base.dataset, base.selection) == ("aviary", "test")
+    assert rows_of("table1_methods", base, rows)["SAT"]["gt_known"].tolist() == [80.0]
+    assert paper.bases(rows, "smoke") == {}
 
 
 def test_nothing_is_measured_yet():
@@ -98,3 +120,17 @@ def test_keys_differ_by_what_changes_numbers_only():
 def test_spread_over_seeds():
     assert spread(pd.Series([1.0])) == "1.0" and spread(pd.Series([1.0, 3.0])) == "2.0 ± 1.4"
     assert spread(None) == "" and spread(pd.Series([float("nan")])) == ""
+
+
+def test_the_second_of_two_stages_is_found_as_what_was_asked(tmp_path):
+    first = TrainSettings.for_profile("lab", area_term="none", pixel_term="none")
+    finished(tmp_path, first, 60.0)
+    weights = tmp_path / "sweep" / first.id("d") / "model.safetensors"
+    second = TrainSettings.for_profile(
+        "lab", area_term="area", freeze="all_but_token", checkpoint=str(weights)
+    )
+    finished(tmp_path, second, 70.0)
+    rows = paper.measured(tmp_path, files=tmp_path)
+    found = rows_of("table13_area_term", LAB, rows)["(b) area, two stages"]
+    assert found["gt_known"].tolist() == [70.0]
+    assert rows_of("table2_losses", LAB, rows)["(a) cls"]["gt_known"].tolist() == [60.0]

@@ -1,101 +1,45 @@
-"""Figures that explain data and results, each with a description in words.
-
-Every function takes data and returns an `Illustration`: the figure and its alt text, which is made
-from the same data. `show` displays both. Nothing here trains or evaluates.
-"""
+"""Figures of the lessons: images with boxes and maps, curves, bars, tables."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from satkit.boxes import iou
 from satkit.data.aviary import PART_NAMES
-from satkit.data.transforms import denormalize
+from satkit.figures.base import (
+    COLORS,
+    LINES,
+    MAP_COLORS,
+    PREDICTED_COLOR,
+    TRUE_COLOR,
+    Array,
+    Illustration,
+    as_numpy,
+    box_legend,
+    chart,
+    draw_boxes,
+    overlay,
+    picture,
+    pictures,
+    tidy,
+)
 
-Array = np.ndarray | torch.Tensor
-
-COLORS = seaborn.color_palette("colorblind")  # told apart by the colour-blind, too
-TRUE_COLOR, PREDICTED_COLOR = COLORS[2], COLORS[3]  # green, vermilion; also dashed and solid
 PART_COLORS = dict(zip(PART_NAMES[1:], (COLORS[3], COLORS[0], COLORS[8], COLORS[4]), strict=True))
-MAP_COLORS = "viridis"
-LINES = ("-", "--", "-.", ":")
 RESULT_COLUMNS = {
     "top1_cls": "Top-1 Cls",
     "top1_loc": "Top-1 Loc",
     "top5_loc": "Top-5 Loc",
     "gt_known": "GT-known Loc",
 }
-
-
-class Illustration(NamedTuple):
-    """A figure and what it shows, in words.
-
-    Attributes:
-        figure: The figure.
-        alt: Text for those who do not see it.
-    """
-
-    figure: Figure
-    alt: str
-
-
-def show(figure: Figure | Illustration, alt: str = "") -> None:
-    """Display a figure in a notebook as a PNG image with alt text.
-
-    HTML holds the picture and the text; what cannot show HTML shows the text.
-
-    Args:
-        figure: An illustration, or a bare figure.
-        alt: What is to be seen; replaces an illustration's own text.
-
-    Raises:
-        ValueError: There is no alt text.
-    """
-    from IPython.display import display
-
-    if isinstance(figure, Illustration):
-        alt = alt or figure.alt
-        figure = figure.figure
-    if not alt.strip():
-        raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": to_html(figure, alt), "text/plain": alt}, raw=True)
-
-
-def to_html(figure: Figure, alt: str) -> str:
-    """A figure as an HTML image that holds its own pixels.
-
-    Args:
-        figure: The figure.
-        alt: What is to be seen.
-
-    Returns:
-        The element.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
-    if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
-        from matplotlib import pyplot
-
-        pyplot.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    width = round(figure.get_figwidth() * 90)
-    style = f"width: {width}px; max-width: 100%"
-    return f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{data}">'
 
 
 # --------------------------------------------------------------------------------------------------
@@ -128,16 +72,18 @@ def image_sheet(
         The sheet.
     """
     rows = math.ceil(len(images) / columns)
-    figure, axes = _pictures(rows, min(columns, len(images)))
+    figure, axes = pictures(rows, min(columns, len(images)))
     for i, image in enumerate(images):
         axis = axes[i]
         axis.imshow(picture(image))
         if parts is not None:
-            _tint_parts(axis, _numpy(parts[i]))
+            _tint_parts(axis, as_numpy(parts[i]))
         if masks is not None:
-            axis.contour(_numpy(masks[i]).astype(float), [0.5], colors=[TRUE_COLOR], linewidths=1.5)
+            axis.contour(
+                as_numpy(masks[i]).astype(float), [0.5], colors=[TRUE_COLOR], linewidths=1.5
+            )
         if boxes is not None:
-            _draw_boxes(axis, boxes[i], TRUE_COLOR, "--")
+            draw_boxes(axis, boxes[i], TRUE_COLOR, "--")
         if titles is not None:
             axis.set_title(titles[i])
     if parts is not None:
@@ -168,21 +114,21 @@ def localization_grid(
     Returns:
         The grid; the IoU with the nearest true box stands under each column.
     """
-    count, boxes = len(images), _numpy(predicted)
+    count, boxes = len(images), as_numpy(predicted)
     scores = [float(iou(boxes[i][None], true[i]).max(initial=0.0)) for i in range(count)]
-    figure, axes = _pictures(3, count)
+    figure, axes = pictures(3, count)
     for i, image in enumerate(images):
         pixels = picture(image)
         top, middle, bottom = axes[i], axes[count + i], axes[2 * count + i]
         for axis in (top, middle, bottom):
             axis.imshow(pixels)
-        _overlay(middle, _numpy(maps[i]), pixels.shape[:2])
-        _draw_boxes(bottom, true[i], TRUE_COLOR, "--")
-        _draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
+        overlay(middle, as_numpy(maps[i]), pixels.shape[:2])
+        draw_boxes(bottom, true[i], TRUE_COLOR, "--")
+        draw_boxes(bottom, boxes[i][None], PREDICTED_COLOR, "-")
         bottom.set_title(f"IoU {scores[i]:.2f}", y=0, pad=-14)  # below
         if titles is not None:
             top.set_title(titles[i])
-    _box_legend(figure)
+    box_legend(figure)
     names = [" ".join(title.split()) for title in titles or ()]
     names = names or [f"image {i + 1}" for i in range(count)]
     listed = ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True))
@@ -208,14 +154,14 @@ def map_sheet(
     Returns:
         One panel a map.
     """
-    figure, axes = _pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
+    figure, axes = pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
     said = []
     for axis, (name, given) in zip(axes, maps.items(), strict=False):
-        values = _numpy(given)
+        values = as_numpy(given)
         image = axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1)
         axis.set_title(name)
         if boxes and name in boxes:
-            _draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
+            draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
         if numbers:
             _write_numbers(axis, values, 0.5, "{:.2f}")
         one_line = name.replace("\n", " ")
@@ -235,60 +181,16 @@ def photo_panels(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Figure
     Returns:
         Three panels; give it an alt text.
     """
-    figure = Figure(
-        figsize=(9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1]), layout="constrained"
-    )
+    size = (9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1])
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, title in zip(axes, ("photograph", "map", "box"), strict=True):
         axis.imshow(image)
         axis.set_title(title)
         axis.set_axis_off()
-    _overlay(axes[1], heat, heat.shape)
-    _draw_boxes(axes[2], box[None], PREDICTED_COLOR, "-")
+    overlay(axes[1], heat, heat.shape)
+    draw_boxes(axes[2], box[None], PREDICTED_COLOR, "-")
     return figure
-
-
-def picture(image: Array) -> np.ndarray:
-    """An image as it is shown.
-
-    Args:
-        image: uint8 [H, W, 3], or a normalised float tensor [3, H, W] as data sets give it.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    return denormalize(image) if isinstance(image, torch.Tensor) else np.asarray(image)
-
-
-def _pictures(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of square panels without axes, and the panels row by row."""
-    side = min(2.4, 9.6 / columns)
-    figure = Figure(figsize=(side * columns, (side + 0.3) * rows), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes:
-        axis.set_axis_off()
-    return figure, axes
-
-
-def _overlay(axis: Axes, values: np.ndarray, size: tuple[int, int]) -> None:
-    extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
-    axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1, alpha=0.65, extent=extent)
-
-
-def _draw_boxes(axis: Axes, boxes: Array, color: Any, line: str) -> None:
-    for x0, y0, x1, y1 in _numpy(boxes):
-        corner = (x0 - 0.5, y0 - 0.5)  # pixel x covers x - 0.5 … x + 0.5
-        box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor=color, linestyle=line, lw=2)
-        box.set_path_effects([withStroke(linewidth=3.5, foreground="white")])
-        axis.add_patch(box)
-
-
-def _box_legend(figure: Figure) -> None:
-    handles = [
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=TRUE_COLOR, linestyle="--", lw=2),
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=PREDICTED_COLOR, lw=2),
-    ]
-    figure.legend(handles, ["true box", "predicted box"], loc="outside lower center", ncols=2)
 
 
 def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
@@ -325,10 +227,10 @@ def line_chart(x: Array, lines: Mapping[str, Array], *, xlabel: str, ylabel: str
     Returns:
         The chart; its text names where each line begins and ends.
     """
-    figure, axis = _chart(xlabel, ylabel)
-    at, said = _numpy(x), []
+    figure, axis = chart(xlabel, ylabel)
+    at, said = as_numpy(x), []
     for i, (name, given) in enumerate(lines.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         axis.plot(at, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} from {y[0]:.3g} to {y[-1]:.3g}")
     axis.legend()
@@ -346,7 +248,7 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
     Returns:
         The chart.
     """
-    figure, axis = _chart("", ylabel)
+    figure, axis = chart("", ylabel)
     axis.grid(axis="x", visible=False)
     figure.set_figwidth(max(figure.get_figwidth(), 0.5 * table.size))  # room for the values
     width = 0.8 / len(table.columns)
@@ -390,7 +292,7 @@ def loss_curves(log: pd.DataFrame) -> Illustration:
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         axis.plot(count, log[name], color=COLORS[0], marker="" if len(log) > 1 else "o")
         axis.set(title=name.replace("_", " "), xlabel=unit, ylim=(0, None))
-        _tidy(axis)
+        tidy(axis)
     ends = [f"{n.replace('_', ' ')} {log[n].iloc[0]:.3f} to {log[n].iloc[-1]:.3f}" for n in names]
     return Illustration(figure, f"Losses over {len(log)} {unit}s: {', '.join(ends)}.")
 
@@ -405,11 +307,11 @@ def loss_against_value(values: Array, losses: Mapping[str, Array]) -> Illustrati
     Returns:
         One line a loss.
     """
-    x = _numpy(values)
-    figure, axis = _chart("value of the patch", "loss")
+    x = as_numpy(values)
+    figure, axis = chart("value of the patch", "loss")
     said = []
     for i, (name, given) in enumerate(losses.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         axis.plot(x, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} peaks at {y.max():.3f} and is {np.interp(0.2, x, y):.4f} at 0.2")
     axis.set(xlim=(0, 1), ylim=(0, None))
@@ -427,12 +329,12 @@ def push_arrows(values: Array, pushes: Mapping[str, Array]) -> Illustration:
     Returns:
         Arrows that start at the values; a dot where there is no push.
     """
-    x = _numpy(values)
-    figure, axis = _chart("value of the patch", "")
+    x = as_numpy(values)
+    figure, axis = chart("value of the patch", "")
     figure.set_figheight(0.5 * len(pushes) + 0.9)
     said = []
     for row, (name, given) in enumerate(pushes.items()):
-        push = _numpy(given)
+        push = as_numpy(given)
         longest = max(np.abs(push).max(), 1e-12)
         length = 0.8 * np.diff(x).min() * push / longest
         axis.quiver(x, np.full(len(x), row), length, 0 * x, color=COLORS[row], angles="xy",
@@ -459,9 +361,9 @@ def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
     Returns:
         One panel a kernel, coloured on one scale.
     """
-    arrays = {name: _numpy(kernel) for name, kernel in kernels.items()}
+    arrays = {name: as_numpy(kernel) for name, kernel in kernels.items()}
     top = max(kernel.max() for kernel in arrays.values())
-    figure, axes = _pictures(1, len(arrays))
+    figure, axes = pictures(1, len(arrays))
     for axis, (name, kernel) in zip(axes, arrays.items(), strict=True):
         axis.imshow(kernel, cmap="cividis", vmin=0, vmax=top)
         axis.set_title(name)
@@ -494,11 +396,11 @@ def threshold_curves(
     Returns:
         The curves, their best thresholds marked.
     """
-    x = _numpy(thresholds)
-    figure, axis = _chart("threshold on the map", "percent of images")
+    x = as_numpy(thresholds)
+    figure, axis = chart("threshold on the map", "percent of images")
     said = []
     for i, (name, given) in enumerate(accuracy.items()):
-        y = _numpy(given)
+        y = as_numpy(given)
         best = int(y.argmax())
         axis.plot(x, y, LINES[i % 4], label=f"{label} {name}".strip(), color=COLORS[i], lw=2)
         axis.plot(x[best], y[best], "o", color=COLORS[i])
@@ -521,11 +423,11 @@ def iou_histogram(ious: Mapping[str, Array], delta: float = 0.5) -> Illustration
     Returns:
         One stepped histogram each, in bins of 0.05.
     """
-    figure, axis = _chart("IoU of predicted and true box", "percent of images")
+    figure, axis = chart("IoU of predicted and true box", "percent of images")
     edges = np.linspace(0, 1, 21)
     said = []
     for i, (name, given) in enumerate(ious.items()):
-        values = _numpy(given)
+        values = as_numpy(given)
         share = 100 * np.histogram(values, edges)[0] / len(values)
         axis.stairs(share, edges, label=name, color=COLORS[i], linestyle=LINES[i % 4], lw=2)
         right = 100 * np.mean(values >= delta)
@@ -581,23 +483,6 @@ def _mean_and_deviation(values: pd.Series) -> str:
         return "–"
     spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{spread}"
-
-
-def _chart(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axis = figure.subplots()
-    axis.set(xlabel=x, ylabel=y)
-    _tidy(axis)
-    return figure, axis
-
-
-def _tidy(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.3)
-
-
-def _numpy(values: Array) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -679,7 +564,7 @@ def forest(
                   label=f"the paper's, {name}", ls="none")  # fmt: skip
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.set(xlabel="effect, points (line: 95 % interval over seeds)", ylim=(len(names), -1))
-    _tidy(axis)
+    tidy(axis)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     said = [
         f"{row.claim.replace('_', ' ')} on {row.dataset}: {row.effect:+.1f}"
