@@ -1,7 +1,7 @@
 """What the benchmarks aim at, how they say whether they reached it, and docs/speed.md.
 
     python benchmarks/goals.py             # write the tables of docs/speed.md from the result files
-    python benchmarks/goals.py --regress   # measure again, and fail where a ratio fell by 20 %
+    python benchmarks/goals.py --regress   # `make bench`: fail where a ratio fell by 20 %
 
 A benchmark writes a JSON file with its provenance and ``goals``: name -> value, target, whether
 more is better, and whether it is reached. Only ratios and shares of one run are compared with an

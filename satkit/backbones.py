@@ -288,7 +288,8 @@ def embed(backbone: VisionTransformer, images: Tensor, extra_token: Tensor | Non
     Returns:
         Tokens [B, P + N (+ 1), D]: P prefix tokens (class, registers), N patch tokens.
     """
-    x = backbone.patch_embed(as_pretrained(backbone, images))  # [B, N, D]
+    images = as_pretrained(backbone, images).contiguous(memory_format=torch.channels_last)
+    x = backbone.patch_embed(images)  # [B, N, D], one copy less than from NCHW
     x = backbone._pos_embed(x)  # [B, P + N, D]
     if extra_token is not None:
         x = torch.cat([x, extra_token.expand(x.shape[0], -1, -1)], dim=1)  # [B, P + N + 1, D]

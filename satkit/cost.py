@@ -21,7 +21,7 @@ from satkit.backbones import recompute_activations
 from satkit.data.prepare import BYTES_PER_PIXEL
 from satkit.results import build_model
 from satkit.settings import TrainSettings
-from satkit.training import losses_of, precision_of
+from satkit.training import allow_tf32, losses_of, precision_of
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Batches whose memory :func:`estimate` measures; the rest is a straight line
@@ -233,6 +233,7 @@ class _Step:
         self.settings, self.num_classes = settings, num_classes
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = HALF.get(precision_of(settings.precision))
+        allow_tf32(settings.precision)
         self.model = build_model(settings, num_classes, pretrained=False)
         if settings.activation_checkpointing:
             recompute_activations(self.model)

@@ -19,19 +19,21 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from satkit import _engine
 from satkit._cv2 import cv2
 from satkit.boxes import (
     Array,
     best_ious,
     check_boxes,
     check_thresholds,
-    compiled,
+    in_parallel,
     prepare_maps,
     to_numpy,
 )
 from satkit.choices import check_choice
 
 DELTAS = (0.3, 0.5, 0.7)
+CHUNK = 256  # maps that are resized at a time: 100 MB at 224x224 in float64
 DEFAULT_THRESHOLDS = {
     "sat": (0.3, 0.35, 0.4, 0.45),
     "wsoleval": tuple(float(t) for t in np.arange(0, 1, 0.001)),
@@ -166,25 +168,32 @@ class BoxLocalization(Metric):
         """
         truth = check_boxes(boxes, len(maps))
         ranked = self._rank(logits, labels, len(maps))
-        size = self.image_size
-        selects = ("largest", "all") if self.protocol == "wsoleval" else ("largest",)
-        prepared = prepare_maps(maps, size, self.protocol)
-        ious = torch.from_numpy(
-            best_ious(prepared, self.thresholds, truth, selects, self.protocol)
-        )  # [S, B, T]
-        hit = ious[..., None] >= torch.tensor(DELTAS, dtype=torch.float64)  # [S, B, T, 3]
-        self.hits += hit[0].sum(dim=0).to(self.hits.device)
-        if len(selects) > 1:
-            self.hits_all += hit[1].sum(dim=0).to(self.hits.device)
-        self.count += len(prepared)
+        ious = self._best_ious(maps, truth)  # [S, B, T]
+        self._count(self.hits, [(ious[0] >= delta).sum(axis=0) for delta in DELTAS])
+        if len(ious) > 1:
+            self._count(self.hits_all, [(ious[1] >= delta).sum(axis=0) for delta in DELTAS])
+        self.count += len(truth)
         if ranked is not None:
-            self.classified += len(prepared)
-            self.cls += ranked.sum(dim=0).to(self.hits.device)
-            found = ious[0] > 0.5 if self.protocol == "tscam" else hit[0, :, :, 1]  # [B, T]
-            both = found[..., None] & ranked[:, None, :]  # [B, T, 2]
-            self.loc += both.sum(dim=0).to(self.hits.device)
+            self.classified += len(truth)
+            self.cls += ranked.sum(dim=0).to(self.cls.device)
+            found = ious[0] > 0.5 if self.protocol == "tscam" else ious[0] >= 0.5  # [B, T]
+            self._count(self.loc, [found[chosen].sum(axis=0) for chosen in ranked.numpy().T])
         if self.keep_ious:
-            self.kept.append(ious[0].to(self.hits.device))
+            self.kept.append(torch.from_numpy(ious[0]).to(self.hits.device))
+
+    def _best_ious(self, maps: Array, truth: list[np.ndarray]) -> np.ndarray:
+        """IoUs [S, B, T] of the largest component and, under "wsoleval", of the best of all."""
+        selects = ("largest", "all") if self.protocol == "wsoleval" else ("largest",)
+        parts = []
+        for start in range(0, max(len(truth), 1), CHUNK):
+            part = slice(start, start + CHUNK)
+            prepared = prepare_maps(maps[part], self.image_size, self.protocol)
+            parts.append(best_ious(prepared, self.thresholds, truth[part], selects, self.protocol))
+        return np.concatenate(parts, axis=1)
+
+    def _count(self, state: Tensor, columns: list[np.ndarray]) -> None:
+        """Add columns of counts, each [T], to a state [T, columns]."""
+        state += torch.from_numpy(np.stack(columns, axis=1)).to(state.device)
 
     def _rank(self, logits: Array | None, labels: Array | None, count: int) -> Tensor | None:
         """Whether the label is the first, and among the first five, of the logits: bool [B, 2]."""
@@ -387,9 +396,15 @@ class MaskLocalization(Metric):
         counted = np.ones_like(mask)
         if ignore is not None:
             counted = mask | ~_resized_masks(ignore, self.image_size, len(prepared), "ignore")
-        counts = _histograms(prepared, mask, counted, self.edges)  # [2, T]
-        self.outside += torch.from_numpy(counts[0]).to(self.outside.device)
-        self.inside += torch.from_numpy(counts[1]).to(self.inside.device)
+        parts: list[np.ndarray] = []  # [2, T] each
+
+        def count(part: slice) -> None:
+            parts.append(_engine.histograms(prepared[part], mask[part], counted[part], self.edges))
+
+        in_parallel(count, len(prepared))
+        outside, inside = torch.from_numpy(np.sum(parts, axis=0))
+        self.outside += outside.to(self.outside.device)
+        self.inside += inside.to(self.inside.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Results over all pixels that were added.
@@ -446,21 +461,3 @@ def _resized_masks(masks: Array, size: int, count: int, name: str) -> np.ndarray
         cv2.resize(v.view(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) for v in values
     ]
     return np.array(resized, np.uint8).reshape(-1, size, size) > 0
-
-
-@compiled
-def _histograms(maps, masks, counted, thresholds):  # type: ignore[no-untyped-def]
-    """Number of pixels outside and inside masks, by the last threshold <= value: int64 [2, T]."""
-    cells = 4096
-    first = np.searchsorted(thresholds, np.arange(cells + 1) / cells, side="right") - 1
-    counts = np.zeros((2, len(thresholds)), np.int64)
-    for i in range(len(maps)):
-        for y in range(maps.shape[1]):
-            for x in range(maps.shape[2]):
-                if counted[i, y, x]:
-                    value = np.float64(maps[i, y, x])
-                    k = first[np.int64(value * cells)]
-                    while k + 1 < len(thresholds) and thresholds[k + 1] <= value:
-                        k += 1
-                    counts[np.int64(masks[i, y, x]), k] += 1
-    return counts

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from satkit import backbones
 from satkit.choices import check_choice
+from satkit.heads import pooled_logits
 
 Gate = Literal["after_softmax", "before_softmax"]
 TokenInit = Literal["random", "class_token", "shared"]
@@ -90,12 +91,14 @@ class SpatialQueryAttention(backbones.Projections):
         return self.merge(attend(q, k, v, gate[:, None, :, None])), gate
 
     def _gate(self, query: Tensor, k: Tensor) -> Tensor:
-        similarity = torch.einsum("bhd,bhtd->bht", query, k) * self.scale
         if self.similarity == "mean_of_sigmoids":
+            similarity = torch.einsum("bhd,bhtd->bht", query, k) * self.scale
             return similarity.sigmoid().mean(dim=1)
-        if self.similarity == "paper":  # sum over heads / √(heads d) = q·k / √D
-            return (similarity.sum(dim=1) * self.num_heads**-0.5).sigmoid()
-        return similarity.mean(dim=1).sigmoid()
+        keys = k.transpose(1, 2).flatten(2)  # [B, T, D], a view
+        total = (keys @ query.flatten(1)[:, :, None])[..., 0]  # sum of q·k over heads: [B, T]
+        if self.similarity == "paper":  # q·k / √D, with D = heads d
+            return (total * self.scale * self.num_heads**-0.5).sigmoid()
+        return (total * self.scale / self.num_heads).sigmoid()
 
     def _fused_attention(self, q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         if self.gate == "after_softmax":
@@ -187,8 +190,8 @@ class SAT(nn.Module):
         backbones.check_images(self.backbone, images)
         walk = backbones.walk(self.backbone, images, self._spatial_token())
         layer_maps = backbones.extra_maps(self.backbone, walk)  # [B, N, h, w]
-        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
-        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        features = backbones.features(self.backbone, walk.tokens)  # [B, D, h, w]
+        logits = pooled_logits(self.head, features)  # GAP(head(features)): [B, C]
         if self.conv_head is not None:
             logits = logits + self.conv_head(walk.conv)
         return Localization(logits, layer_maps.mean(dim=1), layer_maps)

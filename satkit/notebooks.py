@@ -29,7 +29,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from satkit.choices import did_you_mean
-from satkit.settings import Profile, TrainSettings, all_options
+from satkit.settings import DatasetName, Profile, TrainSettings, all_options
 
 Value = int | float | str | bool
 PACKAGE = Path(__file__).parent
@@ -53,6 +53,13 @@ class LessonSettings(BaseModel):
         processes: how many processes train together.
         rows: rows of an experiment that are trained here: "all", "none", "first" (two of them), or
             their labels, separated by semicolons; the profile's choice where "".
+        out: folder for files that the lesson makes; the lesson's own choice where "".
+        only_dataset: judge results of this data set alone; of all where "".
+        photos: folder of a user's photographs; drawings stand in for them where "".
+        localizer: folder of a finished run that is used; the course's where "".
+        threshold: on maps, 0-1; the one that the run chose where 0.
+        verdicts: CSV file with a person's verdicts on errors; in the runs folder where "".
+        report: folder that a lesson's report is written to; in the runs folder where "".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +71,13 @@ class LessonSettings(BaseModel):
     compare: bool = True
     processes: int = Field(default=1, ge=1)
     rows: str = ""
+    out: str = ""
+    only_dataset: DatasetName | Literal[""] = ""
+    photos: str = ""
+    localizer: str = ""
+    threshold: float = Field(default=0, ge=0, le=1)
+    verdicts: str = ""
+    report: str = ""
 
 
 LESSON_PROFILES: dict[str, dict[str, int | str]] = {
@@ -140,7 +154,7 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
 
     Raises:
         ValueError: on an unknown name or a bad value.
-        FileNotFoundError: if `data_root` is given and is not there.
+        FileNotFoundError: if `data_root` or `photos` is given and is not there.
     """
     lesson = LessonSettings.model_fields
     training = [name for name in TrainSettings.model_fields if name not in lesson]
@@ -156,10 +170,16 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
             train = TrainSettings.for_profile(own.profile, seed=own.seed, **options)
     except ValidationError as error:
         raise ValueError(explain(error, notebook)) from None
-    if train and (root := _data_root(train)) and not root.exists():
+    if own.photos and not Path(own.photos).expanduser().is_dir():
         raise FileNotFoundError(
-            f"{notebook}: the data set {train.dataset!r} is not in {root}; set data_root to the "
-            "folder that holds it"
+            f"{notebook}: photos = {own.photos!r}: there is no such folder; set photos to the "
+            "folder that holds your photographs"
+        )
+    reads = {"dataset", "data_root"}.intersection(parameters)
+    if reads and (root := _data_root(train)) and not root.exists():
+        raise FileNotFoundError(
+            f"{notebook}: the data set {train.dataset if train else ''!r} is not in {root}; set "
+            "data_root to the folder that holds it"
         )
     numbers = LESSON_PROFILES[own.profile]
     own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from satkit.progress import Progress
 from satkit.results import Run, open_run, write_atomically
 
 #: Files with these endings are taken from a folder
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif"}
 #: Longest side on which boxes are found and overlays drawn, pixels
 WORK_SIDE = 640
 
@@ -29,8 +29,8 @@ class Predictions(NamedTuple):
     """What `predict` found.
 
     Attributes:
-        boxes: One row a photograph: ``file width height x0 y0 x1 y1 label class score threshold``;
-            boxes half-open, in pixels of the photograph as it is displayed.
+        boxes: One row a photograph: ``file width height x0 y0 x1 y1 label class score threshold
+            overlay``; boxes half-open, in pixels of the photograph as it is displayed.
         unreadable: Files that were skipped, with the reason.
     """
 
@@ -67,7 +67,7 @@ def predict(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold is {threshold}; expected a number in 0-1, as maps are")
     chosen = float(run.metrics["threshold"]) if threshold is None else threshold
-    files = list(_files([Path(path) for path in paths]))
+    files = find_images(paths)
     model = run.model()
     overlays = Path(out) / "overlays"
     overlays.mkdir(parents=True, exist_ok=True)
@@ -80,42 +80,91 @@ def predict(
             unreadable[str(file)] = str(error)
             continue
         row, picture = _localize(model, run, photograph, chosen)
-        rows.append({"file": str(file), **row})
-        picture.save(overlays / f"{number:05d}_{file.stem}.jpg", quality=90)
+        name = f"{number:05d}_{file.stem}.jpg"
+        rows.append({"file": str(file), **row, "overlay": f"overlays/{name}"})
+        picture.save(overlays / name, quality=90)  # without the photograph's EXIF data
     table = pd.DataFrame(rows)
     write_atomically(Path(out) / "boxes.csv", table.to_csv(index=False))
     write_atomically(Path(out) / "boxes.json", json.dumps(rows, indent=1) + "\n")
     return Predictions(table, unreadable)
 
 
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Image files among files and folders.
+
+    Args:
+        paths: Image files, and folders whose images (at any depth) are taken.
+
+    Returns:
+        The files, those of a folder in order.
+
+    Raises:
+        FileNotFoundError: No such file or folder.
+        ValueError: A folder without images.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
         if path.is_dir():
             images = sorted(f for f in path.rglob("*") if f.suffix.lower() in ENDINGS)
             if not images:
                 raise ValueError(f"folder {str(path)!r} holds no images ({', '.join(ENDINGS)})")
-            yield from images
+            files += images
         elif path.is_file():
-            yield path
+            files.append(path)
         else:
             raise FileNotFoundError(f"there is no file or folder {str(path)!r}")
+    return files
+
+
+class Heat(NamedTuple):
+    """What a run says about one photograph, before any threshold.
+
+    Attributes:
+        picture: The photograph, its longer side at most ``WORK_SIDE``; uint8 [H, W, 3].
+        map: [H, W], 0-1.
+        scores: Probability of each class [C].
+        size: (width, height) of the photograph.
+    """
+
+    picture: np.ndarray
+    map: np.ndarray
+    scores: np.ndarray
+    size: tuple[int, int]
+
+    def box(self, threshold: float) -> np.ndarray:
+        """Box in pixels of the picture, half-open xyxy, above a threshold in 0-1."""
+        return np.asarray(component_boxes(self.map[None], [threshold]))[0, 0]
 
 
 @torch.inference_mode()
-def _localize(
-    model: nn.Module, run: Run, photograph: Image.Image, threshold: float
-) -> tuple[dict[str, Any], Image.Image]:
+def heat_of(model: nn.Module, run: Run, photograph: Image.Image) -> Heat:
+    """Draw the localization map of a photograph, which is resized whole, without a crop.
+
+    Args:
+        model: ``run.model()``.
+        run: The run.
+        photograph: RGB, as :func:`satkit.data.read_image` gives it.
+
+    Returns:
+        Its map and class scores.
+    """
     side = run.settings.image_size
     transform = Transform(image_size=side, resize_size=side, protocol="wsoleval")  # no crop
     item = transform(photograph, np.empty((0, 4)))
     output = model(item["image"][None])
-    scores = output.logits.softmax(dim=1)[0]
-    label = int(scores.argmax())
     small = photograph.copy()
     small.thumbnail((WORK_SIDE, WORK_SIDE))
-    heat = prepare_maps(output.maps, (small.height, small.width))  # [1, H, W]
-    found = np.asarray(component_boxes(heat, [threshold]))[0, 0]
-    scale = np.array([photograph.width / small.width, photograph.height / small.height] * 2)
+    heat = prepare_maps(output.maps, (small.height, small.width))[0]  # [H, W]
+    return Heat(np.asarray(small), heat, output.logits.softmax(dim=1)[0].numpy(), photograph.size)
+
+
+def _localize(
+    model: nn.Module, run: Run, photograph: Image.Image, threshold: float
+) -> tuple[dict[str, Any], Image.Image]:
+    heat = heat_of(model, run, photograph)
+    label = int(heat.scores.argmax())
+    found = heat.box(threshold)
+    scale = np.array([photograph.width, photograph.height] * 2) / (heat.map.shape[::-1] * 2)
     box = np.round(found * scale).astype(int).tolist()
     row = {
         "width": photograph.width,
@@ -123,10 +172,10 @@ def _localize(
         **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
         "label": label,
         "class": run.provenance["classes"][label],
-        "score": round(float(scores[label]), 6),
+        "score": round(float(heat.scores[label]), 6),
         "threshold": threshold,
     }
-    return row, overlay(np.asarray(small), heat[0], found)
+    return row, overlay(heat.picture, heat.map, found)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Image.Image:

@@ -31,11 +31,13 @@ SOURCE = Path(__file__).parent
 #: What a run's numbers depend on; figures, notebooks and the command line are not among it.
 COMPUTING = (
     "model.py",
+    "heads.py",
     "losses.py",
     "backbones.py",
     "conformer.py",
     "methods/*.py",
     "boxes.py",
+    "_engine.py",
     "metrics.py",
     "data/*.py",
     "training.py",

@@ -117,8 +117,9 @@ class TrainSettings(BaseModel):
         "constant", description="learning rate over time; the official code's stays constant"
     )
     min_lr: float = Field(1e-6, ge=0, description="end of the cosine schedule")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where a GPU has it"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(
+        "auto",
+        description="auto: bf16 where a GPU has it; tf32: fp32 whose matrix products round factors",
     )
     compile: bool = Field(False, description="torch.compile the model: a slow start, faster steps")
     activation_checkpointing: bool = Field(

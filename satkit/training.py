@@ -229,6 +229,18 @@ def losses_of(
     )
 
 
+def compiled(model: nn.Module) -> Any:
+    """Compile a localizer once for all batch sizes, so that an epoch's last batch compiles nothing.
+
+    Args:
+        model: The localizer; weights keep their names in it.
+
+    Returns:
+        What is called in its place.
+    """
+    return torch.compile(model, backend=COMPILE_BACKEND, dynamic=True)
+
+
 class _Loop:
     """State of one run: model, optimizer, where it stands, and what it has logged."""
 
@@ -244,10 +256,11 @@ class _Loop:
         self.accelerator = _accelerator(settings)
         self.network, self.norms = self._build()
         groups = parameter_groups(self.network, settings.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=settings.lr)
+        optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
         self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        self.localizer: Any = self.network  # what is evaluated, by each process on its own
         if settings.compile:
-            self.model = torch.compile(self.model, backend=COMPILE_BACKEND)
+            self.model, self.localizer = compiled(self.model), compiled(self.network)
         self.loader = data.Loader(sets["train"], self.accelerator.device, settings.workers)
         self.epoch = self.step = 0  # step: batches done in this epoch
         self.steps: list[dict[str, float]] = []
@@ -423,7 +436,7 @@ class _Loop:
     def _collect(self, split: str) -> Outputs:
         settings = self.settings
         return collect(
-            self.network,
+            self.localizer,
             self.sets[split],
             ten_crop=settings.uses_ten_crop,
             batch_size=settings.eval_batch_size,
@@ -528,6 +541,7 @@ def _accelerator(settings: TrainSettings) -> Accelerator:
         find_unused_parameters=settings.method == "cam"
         and backbones.kind(settings.backbone) == "conformer",
     )
+    allow_tf32(settings.precision)
     AcceleratorState._reset_state()  # else a session has the precision of its first run for ever
     return Accelerator(mixed_precision=precision_of(settings.precision), kwargs_handlers=[parallel])
 
@@ -560,6 +574,17 @@ def precision_of(wanted: str) -> str:
     """Accelerate's name of a precision; ``auto`` is bf16 where a GPU has it."""
     if wanted == "auto":
         return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise ValueError("precision is 'fp16', which needs a GPU; use 'bf16' or 'fp32' on a CPU")
-    return "no" if wanted == "fp32" else wanted
+    if wanted in ("fp16", "tf32") and not torch.cuda.is_available():
+        raise ValueError(
+            f"precision is {wanted!r}, which needs a GPU; use 'bf16' or 'fp32' on a CPU"
+        )
+    return "no" if wanted in ("fp32", "tf32") else wanted
+
+
+def allow_tf32(precision: str) -> None:
+    """Let a GPU round the factors of fp32 matrix products to 10 bits where ``tf32`` asks for it.
+
+    Args:
+        precision: Of the settings; all but ``tf32`` switch it off for what comes.
+    """
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage.measure import label, regionprops
 
 from satkit.boxes import best_ious, component_boxes, iou, prepare_maps
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import boxes as benchmark
 from benchmarks.baselines import boxes as plain
 
 RNG = np.random.default_rng
@@ -58,6 +60,71 @@ def test_contours_equal_opencv_at_each_threshold(seed, protocol):
         expected = plain.contour_boxes(one, FINE, every=True, **style)
         for got, want in zip(everything[i], expected, strict=True):
             assert np.array_equal(got, in_order(want)), i
+
+
+def oblong_maps(seed):
+    """Maps of one height and width between 1 and 40, [3, H, W]: few levels, many levels, smooth."""
+    rng = RNG(seed)
+    shape = (1, rng.integers(1, 40)) if seed % 4 == 0 else tuple(rng.integers(1, 40, 2))
+    shape = shape[:: rng.choice([-1, 1])]
+    noise = rng.random(shape)
+    smooth = prepare_maps(rng.random((1, 3, 3)), tuple(int(n) for n in shape), "wsoleval")[0]
+    return np.stack([np.floor(noise * rng.integers(2, 5)) / 4, noise, smooth]).clip(0, 1)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_maps_of_any_shape_equal_the_plain_loop(seed):
+    maps = oblong_maps(seed)
+    taus = np.sort(RNG(seed).random(12))
+    pixels = component_boxes(maps, taus)
+    largest = component_boxes(maps, taus, "largest", "wsoleval")
+    everything = component_boxes(maps, taus, "all", "wsoleval")
+    for i, one in enumerate(maps):
+        assert (pixels[i] == np.concatenate(plain.pixel_boxes(one, taus))).all(), i
+        assert (largest[i] == np.concatenate(plain.contour_boxes(one, taus, False))).all(), i
+        for got, want in zip(everything[i], plain.contour_boxes(one, taus, True), strict=True):
+            assert np.array_equal(got, in_order(want)), i
+
+
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
+def test_a_thousand_thresholds_equal_the_plain_loop(protocol):
+    rng = RNG(3)
+    small = np.stack([rng.random((14, 14)), np.floor(rng.random((14, 14)) * 5)])
+    maps = prepare_maps(small, 48 if protocol == "wsoleval" else 15, protocol)
+    taus = np.arange(0, 1, 0.001)
+    selects = ("largest", "all") if protocol == "wsoleval" else ("largest",)
+    for select in selects:
+        found = component_boxes(maps, taus, select, protocol)
+        for one, got in zip(maps, found, strict=True):
+            if protocol == "sat":
+                want = plain.pixel_boxes(one, taus)
+                assert (got == np.concatenate(want)).all()
+                continue
+            want = plain.contour_boxes(one, taus, select == "all")
+            for a, b in zip(got, want, strict=True):
+                assert np.array_equal(a.reshape(-1, 4), in_order(b))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_all_components_equal_labelling_at_each_threshold(seed):
+    maps = fuzzed_maps(seed, 6 + 2 * seed).astype(np.float32)
+    taus = np.linspace(0, 0.99, 12)
+    for one, row in zip(maps, component_boxes(maps, taus, "all"), strict=True):
+        for tau, got in zip(taus, row, strict=True):
+            regions = regionprops(label(one > np.float32(tau), connectivity=2))
+            want = [[r.bbox[1], r.bbox[0], r.bbox[3], r.bbox[2]] for r in regions]
+            assert np.array_equal(got, in_order(np.array(want or [[0, 0, *one.shape[::-1]]])))
+
+
+def test_the_order_of_ties_does_not_depend_on_what_lies_around():
+    """Maps are traced in the rectangle above the lowest level: ties are decided as without it."""
+    block = np.zeros((6, 12), np.float32)
+    block[1:3, 1:3] = block[3:5, 8:10] = 1
+    padded = np.pad(block, ((7, 3), (5, 9)))[None]
+    for protocol in ("sat", "wsoleval"):
+        alone = component_boxes(block[None], [0.5], protocol=protocol)[0, 0]
+        moved = component_boxes(padded, [0.5], protocol=protocol)[0, 0]
+        assert (moved == alone + np.array([5, 7, 5, 7])).all()
 
 
 def test_all_components_without_holes_under_sat():
@@ -217,6 +284,20 @@ def test_a_failing_import_of_opencv_names_the_headless_build():
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert done.returncode == 1
     assert "pip install opencv-python-headless" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", benchmark.LEAST_RATIO)
+def test_what_the_benchmark_compares_is_equal(name):
+    slow, fast = benchmark.cases()[name]
+    maps, boxes = benchmark.synthetic_maps(2, seed=5)
+    assert (slow(maps, boxes) == fast(maps, boxes)).all()
+
+
+def test_the_benchmark_judges_ratios_and_times():
+    case = {"ratio": 14.9}
+    result = {"cases": dict.fromkeys(benchmark.LEAST_RATIO, case), "everything_ms": 1.4}
+    reached = {name: row["reached"] for name, row in benchmark.judged(result).items()}
+    assert list(reached.values()) == [False, False, True, True, False, True]
 
 
 # ---- against the original programs' outputs, where they are at hand

@@ -196,9 +196,10 @@ def test_ignored_pixels_do_not_count_but_the_mask_does():
     assert float(metric.compute()["piou"]) == 100  # the false 1/2 is ignored
 
 
-def test_mask_histograms_equal_the_plain_ones():
+@pytest.mark.parametrize("count", [2, 1000, 20_000])
+def test_mask_histograms_equal_the_plain_ones(count):
     maps, *_, masks, ignore = batch()
-    metric = MaskLocalization(image_size=SIZE)
+    metric = MaskLocalization(np.linspace(0, 1, count, endpoint=False) ** 2, image_size=SIZE)
     metric.update(maps, masks, ignore)
     prepared = prepare_maps(maps, SIZE, "wsoleval")
     expected = sum(
@@ -206,6 +207,15 @@ def test_mask_histograms_equal_the_plain_ones():
         for m, k, i in zip(prepared, masks, ignore, strict=True)
     )
     assert (expected == np.stack([metric.outside, metric.inside])).all()
+
+
+def test_large_batches_are_scored_in_parts(monkeypatch):
+    maps, boxes, logits, labels, *_ = batch(11)
+    whole, parts = (BoxLocalization("wsoleval", image_size=SIZE) for _ in range(2))
+    whole.update(maps, boxes, logits, labels)
+    monkeypatch.setattr("satkit.metrics.CHUNK", 4)
+    parts.update(maps, boxes, logits, labels)
+    assert numbers(parts.compute()) == numbers(whole.compute())
 
 
 def test_masks_of_another_size_are_resized():

@@ -1,12 +1,17 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import softmax
 
 from satkit import create_model, load_official_checkpoint
-from satkit.backbones import create_backbone, patch_grid, run_block
+from satkit.backbones import create_backbone, patch_grid, recompute_activations, run_block
 from satkit.losses import total_loss
 from satkit.model import SAT, SpatialQueryAttention, freeze, spatial_block_indices
+from satkit.training import compiled as compiled_once
 from satkit.training import parameter_groups
 from tests.recipe import FIXTURES, draw_images, draw_weights, official_names
 
@@ -234,6 +239,38 @@ class TestSAT:
             model(torch.zeros(1, 3, 224, 224))
         with pytest.raises(ValueError, match="uint8"):
             model(torch.zeros(1, 3, 96, 96, dtype=torch.uint8))
+
+
+def three_blocks() -> SAT:
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=32, embed_dim=32, depth=3, num_heads=2, num_classes=0, drop_path_rate=0.1
+    )
+    return SAT(vit, 5)
+
+
+class TestCompile:
+    def test_one_graph(self):
+        """fullgraph=True raises where a part would stay outside of the graph."""
+        model, images = three_blocks().eval(), torch.randn(2, 3, 32, 32)
+        compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
+        for plain, ours in zip(model(images)[:3], compiled(images)[:3], strict=True):
+            torch.testing.assert_close(ours, plain, atol=1e-6, rtol=1e-5)
+
+    def test_one_graph_with_recomputation(self):
+        model = three_blocks()
+        recompute_activations(model)
+        compiled = torch.compile(model.train(), backend="eager", fullgraph=True, dynamic=True)
+        compiled(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+        assert model.loc_token.grad.abs().sum() > 0
+
+    def test_an_epochs_last_batch_compiles_nothing(self, monkeypatch):
+        counter = CompileCounter()
+        monkeypatch.setattr(sys.modules["satkit.training"], "COMPILE_BACKEND", counter)
+        model = compiled_once(three_blocks().train())
+        for size in (8, 8, 3, 8):
+            model(torch.randn(size, 3, 32, 32), torch.zeros(size, dtype=torch.long))
+        assert counter.frame_count == 1
 
 
 class TestBackbones:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch._dynamo.testing import CompileCounter
 
 import satkit
 from satkit import results
@@ -194,6 +195,13 @@ class TestOptions:
                  for r in (run, finished)]  # fmt: skip
         assert names[0] == names[1]
 
+    @pytest.mark.slow
+    def test_training_and_evaluation_compile_once(self, tmp_path, monkeypatch):
+        counter = CompileCounter()
+        monkeypatch.setattr(module, "COMPILE_BACKEND", counter)
+        satkit.train(tiny_settings(tmp_path, compile=True, batch_size=5, eval_batch_size=5))
+        assert counter.frame_count == 2  # batches of 5, 5 and 2; then of 5 and 3, twice
+
     def test_scaled_gradients_that_overflow_skip_a_step(self, tmp_path, monkeypatch):
         """What fp16 does on a GPU; the scale is part of the saved state."""
         scales, real = [], module._accelerator
@@ -229,6 +237,19 @@ class TestOptions:
         stop_at = 0
         assert same_numbers(satkit.train(tiny_settings(tmp_path / "broken")), whole)
         assert scales == [*expected, *expected]
+
+    def test_tf32(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(ValueError, match="precision is 'tf32', which needs a GPU"):
+            module.precision_of("tf32")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert module.precision_of("tf32") == "no"  # no autocast
+        try:
+            module.allow_tf32("tf32")
+            assert torch.get_float32_matmul_precision() == "high"
+        finally:
+            module.allow_tf32("fp32")
+        assert torch.get_float32_matmul_precision() == "highest"
 
     def test_fp16_needs_a_gpu(self, tmp_path, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -134,6 +134,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _unreadable(file: str | Path | IO[bytes], name: str, error: BaseException) -> ValueError:
+    if name.lower().endswith((".heic", ".heif")):
+        return ValueError(
+            f"cannot read the image {name}: it is HEIC, as iPhones save photographs, and this "
+            "kit has no decoder for it. Save it as JPEG: open and export it on a computer, or set "
+            "Settings > Camera > Formats on the phone to Most Compatible."
+        )
     if isinstance(file, str | Path) and Path(file).is_dir():
         reason = "it is a folder"
     elif isinstance(file, str | Path) and Path(file).stat().st_size == 0:

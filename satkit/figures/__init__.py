@@ -17,6 +17,7 @@ from satkit.figures.base import (
     picture,
     save_figure,
     show,
+    to_html,
 )
 from satkit.figures.lessons import (
     PART_COLORS,
@@ -32,6 +33,7 @@ from satkit.figures.lessons import (
     loss_against_value,
     loss_curves,
     map_sheet,
+    photo_panels,
     push_arrows,
     results_table,
     threshold_curves,
@@ -95,6 +97,7 @@ __all__ = [
     "loss_against_value",
     "loss_curves",
     "map_sheet",
+    "photo_panels",
     "picture",
     "push_arrows",
     "results_table",
@@ -102,4 +105,5 @@ __all__ = [
     "show",
     "sources",
     "threshold_curves",
+    "to_html",
 ]

@@ -72,10 +72,19 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
         figure = figure.figure
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": _html(figure, alt), "text/plain": alt}, raw=True)
+    display({"text/html": to_html(figure, alt), "text/plain": alt}, raw=True)
 
 
-def _html(figure: Figure, alt: str) -> str:
+def to_html(figure: Figure, alt: str) -> str:
+    """A figure as an HTML image that holds its own pixels.
+
+    Args:
+        figure: The figure.
+        alt: What is to be seen.
+
+    Returns:
+        The element.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
@@ -114,7 +123,7 @@ def save_figure(
     paths = [folder / f"{name}.{ending}" for ending in (*FORMATS, "json")]
     with matplotlib.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
         for path, metadata in zip(paths[:-1], FORMATS.values(), strict=True):
-            illustration.figure.savefig(path, dpi=300, metadata=metadata, bbox_inches="tight")
+            illustration.figure.savefig(path, dpi=300, metadata=metadata)
     write_json(paths[-1], {"figure": name, "alt": illustration.alt, **provenance})
     return paths
 
@@ -136,7 +145,7 @@ def contact_sheet(illustrations: Mapping[str, Illustration], columns: int = 2) -
         raise ValueError("there are no figures; expected at least one")
     rows = math.ceil(len(illustrations) / columns)
     figure = Figure(figsize=(WIDTH, 2.4 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.set_axis_off()
     for axis, (name, one) in zip(axes, illustrations.items(), strict=False):
@@ -150,7 +159,7 @@ def _pixels(figure: Figure) -> np.ndarray:
     from matplotlib.image import imread
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=150)
     buffer.seek(0)
     return imread(buffer)
 

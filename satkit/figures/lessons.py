@@ -169,6 +169,30 @@ def map_sheet(
     return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
 
 
+def photo_panels(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Figure:
+    """A photograph of any shape, its map over it, and its box.
+
+    Args:
+        image: uint8 [H, W, 3].
+        heat: [H, W], 0–1.
+        box: Half-open xyxy in pixels.
+
+    Returns:
+        Three panels; give it an alt text.
+    """
+    figure = Figure(
+        figsize=(9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1]), layout="constrained"
+    )
+    axes = figure.subplots(1, 3)
+    for axis, title in zip(axes, ("photograph", "map", "box"), strict=True):
+        axis.imshow(image)
+        axis.set_title(title)
+        axis.set_axis_off()
+    overlay(axes[1], heat, heat.shape)
+    draw_boxes(axes[2], box[None], PREDICTED_COLOR, "-")
+    return figure
+
+
 def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
     colors = ListedColormap([(0, 0, 0, 0), *PART_COLORS.values()])
     axis.imshow(parts, cmap=colors, vmin=0, vmax=4, alpha=0.65, interpolation="nearest")
@@ -496,13 +520,16 @@ def confusion(table: pd.DataFrame) -> Illustration:
     return Illustration(figure, f"Confusion matrix, true by proposed. {'; '.join(said)}.")
 
 
-def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
+def forest(
+    ledger: pd.DataFrame, paper: pd.DataFrame, bounds: Mapping[str, float] | None = None
+) -> Illustration:
     """Forest plot: for each claim the measured effect with its interval, and the paper's.
 
     Args:
         ledger: Measured rows of :func:`satkit.paper.ledger`: ``claim dataset conditions effect low
             high verdict``; without ends (one seed) only the point is drawn.
         paper: The paper's effects on its own data sets: ``claim dataset effect``; hollow.
+        bounds: By claim, what the rule holds the effect against, drawn as a tick.
 
     Returns:
         One line a claim; colours are data sets, the paper's have their own.
@@ -518,7 +545,11 @@ def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
     theirs = list(dict.fromkeys(shown["dataset"]))
     figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
     axis = figure.subplots()
-    axis.axvline(0, color="black", lw=1)
+    axis.axvline(0, color="grey", lw=1)
+    if bounds:
+        ticks = [bounds[name] for name in names]
+        axis.plot(ticks, range(len(names)), "|", ms=16, mew=1.5, color="black",
+                  label="bound of the rule")  # fmt: skip
     for i, name in enumerate(sets):
         rows = ledger[ledger["dataset"] == name]
         at = np.array([names.index(claim) for claim in rows["claim"]]) + 0.16 * (i - 1)
@@ -528,7 +559,7 @@ def forest(ledger: pd.DataFrame, paper: pd.DataFrame) -> Illustration:
         axis.plot(x, at, "osD^v"[i % 5], color=COLORS[i], label=name)
     for i, name in enumerate(theirs):
         rows = shown[shown["dataset"] == name]
-        at = [names.index(claim) + 0.3 for claim in rows["claim"]]
+        at = np.array([names.index(claim) + 0.3 for claim in rows["claim"]])
         axis.plot(rows["effect"], at, "osD^v<>"[i % 7], mfc="none", mec="black",
                   label=f"the paper's, {name}", ls="none")  # fmt: skip
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

@@ -8,12 +8,13 @@ own numbers: another data set, so they show the form of a curve and not a level 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -44,6 +45,7 @@ from satkit.figures.points import ORDER, PAPERS, SHOTS, TUNED, aggregate, place
 GT_KNOWN = "GT-known Loc, %"
 #: Each method looks the same in all figures; others take what is left
 LOOKS = {"SAT": 0, "TS-CAM": 1, "SCM": 2, "LCTR": 4, "CAM": 5, "SAT, 1 image a class": 3}
+STYLES = (*LINES, (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 #: A group of so many runs is drawn as a box, as in the paper
 ENOUGH_FOR_A_BOX = 5
 
@@ -55,18 +57,20 @@ def figure1(points: pd.DataFrame) -> Illustration:
         points: From :func:`satkit.figures.figure1_points`.
 
     Returns:
-        Two panels.
+        Two panels, or the one that was run with at least two values.
 
     Raises:
-        ValueError: Nothing was measured.
+        ValueError: Nothing was measured, or one value only.
     """
-    figure, axes = charts(2, height=3.4)
-    axes[1].sharey(axes[0])
-    table = _measured(points)
-    axes[0].set_xscale("log")
-    axes[0].xaxis.set_major_formatter("{x:g}")
-    _panel(axes[0], table, TUNED, "tuned parameters of the backbone, million")
-    _panel(axes[1], table, SHOTS, "training images a class")
+    names = {TUNED: "tuned parameters of the backbone, million", SHOTS: "training images a class"}
+    table = _varied(_measured(points), list(names))
+    there = [name for name in names if name in set(table["panel"])]
+    figure, axes = charts(len(there), height=3.4)
+    for axis, name in zip(axes, there, strict=True):
+        _panel(axis, table, name, names[name])
+        if name == TUNED:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
     _legend(figure, axes, points, table)
     return Illustration(figure, f"Efficiency. {_said(table, points)}")
 
@@ -95,15 +99,20 @@ def figure2(blocks: int = 12, spatial: int = 3) -> Illustration:
     _arrow(axis, (37, 23.5), (41, 23.5))
     width = 30 / spatial
     for number in range(spatial):
-        x, name = 41 + number * width, f"block\n{blocks - spatial + number + 1}\nwith\nSQA"
+        x = 41 + number * width
+        name = f"block\n{blocks - spatial + number + 1}\nwith\nSQA"
         _node(axis, name, x, 15, width - 1, 28, COLORS[0])
         _arrow(axis, (x + width / 2 - 0.5, 15), (x + width / 2 - 0.5, 10))
     _node(axis, "M: mean of the blocks' maps", 41, 2, 29, 8, COLORS[1])
     _node(axis, "conv head,\nGAP", 75, 24.5, 12, 9, COLORS[9])
     _arrow(axis, (70, 29), (75, 29))
-    for name, y, start in (("cls", 25.5, (87, 29)), ("norm", 9, (70, 7.5)), ("ba", 0, (70, 4.5))):
-        _node(axis, rf"$\mathcal{{L}}_{{{name}}}$", 91, y, 9, 7, "white")
-        _arrow(axis, start, (91, y + 3.5))
+    for loss, end, start in (
+        ("cls", 25.5, (87, 29)),
+        ("norm", 9.0, (70, 7.5)),
+        ("ba", 0.0, (70, 4.5)),
+    ):
+        _node(axis, rf"$\mathcal{{L}}_{{{loss}}}$", 91, end, 9, 7, "white")
+        _arrow(axis, start, (91, end + 3.5))
     return Illustration(
         figure,
         "Framework of SAT, from left to right. An image becomes patch tokens; a class token and a "
@@ -146,7 +155,7 @@ def figure3(
         axes[column].imshow(pixels)
         draw_boxes(axes[column], true[column], TRUE_COLOR, "--")
         if titles is not None:
-            axes[column].set_title(titles[column], fontsize=SMALL)
+            axes[column].set_title(fill(titles[column], 16), fontsize=SMALL)
     said = []
     for row, (method, drawn) in enumerate(maps.items(), start=1):
         own = axes[row * count : (row + 1) * count]
@@ -173,12 +182,9 @@ def figure4(points: pd.DataFrame) -> Illustration:
     Raises:
         ValueError: Nothing was measured, or one value only.
     """
-    table = _measured(points)
     names = {"target_area": "λ", "batch_size": "batch size"}
-    there = [name for name in names if _of(table, name)["x"].nunique() > 1]
-    if not there:
-        raise ValueError("neither λ nor the batch size was varied: expected at least two values")
-    table = table[table["panel"].isin(there)]
+    table = _varied(_measured(points), list(names))
+    there = [name for name in names if name in set(table["panel"])]
     figure, axes = charts(len(there))
     for axis, name in zip(axes, there, strict=True):
         _panel(axis, table, name, names[name])
@@ -251,7 +257,7 @@ def figure6(masks: Mapping[str, pd.DataFrame]) -> Illustration:
         binned = own.groupby(pd.cut(own["size"], x[::4]), observed=True)
         means = binned[["size", "iou"]].mean()
         axis.plot(means["size"], means["iou"], "o-", color=COLORS[3], mec="white", label=name)
-        axis.set(title=name, xlabel="size of the object, share of the image", ylim=(0, 1))
+        axis.set(title=name, xlabel="object size, share of the image", ylim=(0, 1))
         said.append(
             f"{name}: mean IoU {own['iou'].mean():.2f}, from {means['iou'].iloc[0]:.2f} for the "
             f"smallest to {means['iou'].iloc[-1]:.2f} for the largest objects"
@@ -295,9 +301,9 @@ def figure8(points: pd.DataFrame) -> Illustration:
         Means over seeds; a box plot, as in the paper, where a point has at least five runs.
 
     Raises:
-        ValueError: Nothing was measured.
+        ValueError: Nothing was measured, or one value only.
     """
-    table = _measured(points)
+    table = _varied(_measured(points), [SHOTS])
     figure, axes = charts(1, height=3.4)
     _panel(axes[0], table, SHOTS, "training images a class")
     measured = points[~points["source"].str.startswith(PAPERS)]
@@ -371,11 +377,13 @@ def figure10(
     """
     maps = maps or {}
     figure = Figure(figsize=(WIDTH if maps else 2 * WIDTH / 3, 3.2), layout="constrained")
+    right: Any = figure
+    said: list[str] = []
     if maps:
-        left, right = figure.subfigures(1, 2, width_ratios=(len(images) + 0.4, 3))
+        halves = figure.subfigures(1, 2, squeeze=False, width_ratios=(len(images) + 0.4, 3))
+        left, right = halves[0]
         said = _maps_of_losses(left, images, maps)
-    else:
-        right, said = figure, []
+        _note(left, "below each map: patches between 0.2 and 0.8")
     axis = right.subplots()
     x = as_numpy(values)
     for number, (name, given) in enumerate(losses.items()):
@@ -384,7 +392,7 @@ def figure10(
         said.append(f"{name} peaks at {y.max():.3f} and is {np.interp(0.2, x, y):.4f} at 0.2")
     axis.set(xlim=(0, 1), ylim=(0, None), xlabel="value of the patch", ylabel="loss")
     tidy(axis)
-    axis.legend(fontsize=SMALL)
+    right.legend(loc="outside lower center", fontsize=SMALL)
     return Illustration(figure, f"Losses on single patches. {'; '.join(said)}.")
 
 
@@ -400,14 +408,23 @@ def _measured(points: pd.DataFrame) -> pd.DataFrame:
     return aggregate(points)
 
 
+def _varied(table: pd.DataFrame, panels: Sequence[str]) -> pd.DataFrame:
+    """Only the panels in which some line has at least two measured points."""
+    counts = table[~table["printed"]].groupby(["panel", "line"])["x"].nunique()
+    kept = {panel for panel, _ in counts[counts > 1].index} & set(panels)
+    if not kept:
+        raise ValueError(f"expected runs with at least two values of {' or '.join(panels)}")
+    return table[table["panel"].isin(kept)]
+
+
 def _of(table: pd.DataFrame, panel: str) -> pd.DataFrame:
     return table[table["panel"] == panel]
 
 
-def _look(line: str, position: int) -> tuple[Any, str, str]:
+def _look(line: str, position: int) -> tuple[Any, str, Any]:
     """Colour, marker and line style."""
     number = LOOKS.get(line, 6 + position) % len(COLORS)
-    return COLORS[number], MARKERS[number % len(MARKERS)], LINES[number % len(LINES)]
+    return COLORS[number], MARKERS[number % len(MARKERS)], STYLES[number % len(STYLES)]
 
 
 def _panel(axis: Axes, table: pd.DataFrame, panel: str, xlabel: str, band: bool = False) -> None:
@@ -456,7 +473,7 @@ def _legend(figure: Figure, axes: list[Axes], points: pd.DataFrame, table: pd.Da
     _note(figure, _seeds(*table.loc[~table["printed"], "seeds"]))
 
 
-def _note(figure: Figure, text: str) -> None:
+def _note(figure: Figure | SubFigure, text: str) -> None:
     """A line above the figure, small."""
     figure.suptitle(text, fontsize=SMALL, x=0.99, ha="right")
 
@@ -466,7 +483,7 @@ def _seeds(*counts: int) -> str:
     if high == 1:
         return "1 seed each"
     many = f"{low} to {high}" if low < high else f"{high}"
-    return f"mean ± standard deviation, {many} seeds"
+    return f"mean ± standard deviation, {many} seeds{' (no bar: 1)' if low == 1 else ''}"
 
 
 def _spread(values: pd.Series) -> str:
@@ -517,7 +534,7 @@ def _row_name(axis: Axes, name: str) -> None:
 
 
 def _maps_of_losses(
-    figure: Any, images: Sequence[Array], maps: Mapping[str, Sequence[Array]]
+    figure: SubFigure, images: Sequence[Array], maps: Mapping[str, Sequence[Array]]
 ) -> list[str]:
     """A column an image, a row a loss; gives what is to be seen in words."""
     axes = figure.subplots(1 + len(maps), len(images), squeeze=False)

@@ -216,6 +216,8 @@ def _tuned(given: str) -> float:
 
 
 def _points(found: pd.DataFrame, panel: str, line: str, x: float | str) -> pd.DataFrame:
+    if found.empty:
+        return found
     return found.assign(panel=panel, line=line, x=x).dropna(subset="gt_known")
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from satkit import backbones
 from satkit.choices import check_choice
-from satkit.methods.cam import check_labels, class_map_head, select_class_maps
+from satkit.heads import class_map, pooled_logits
+from satkit.methods.cam import check_labels, class_map_head
 from satkit.methods.tscam import ClassTokenAttention
 from satkit.model import Localization, SpatialQueryAttention
 
@@ -80,11 +81,11 @@ class AttentionMap(nn.Module):
         check_labels(labels, len(images), self.num_classes)
         walk = backbones.walk(self.backbone, images)
         layer_maps = backbones.extra_maps(self.backbone, walk)  # [B, L, h, w]
-        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
-        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        features = backbones.features(self.backbone, walk.tokens)  # [B, D, h, w]
+        logits = pooled_logits(self.head, features)  # GAP(head(features)): [B, C]
         maps = layer_maps.mean(dim=1)  # M
         if self.box_map == "attention_times_class" and not self.training:
-            maps = maps * select_class_maps(class_maps, logits, labels)
+            maps = maps * class_map(self.head, features, logits, labels)
         return Localization(logits, maps, layer_maps)
 
 

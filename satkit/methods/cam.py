@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from satkit import backbones
 from satkit.choices import check_choice
+from satkit.heads import class_map, pooled_logits
 from satkit.methods import regularizers
 from satkit.model import Localization
 
@@ -77,15 +78,14 @@ class CAM(nn.Module):
         features = backbones.feature_map(self.backbone, images)  # [B, D, h, w]
         if self.training and self.regularizer == "adl":
             features = regularizers.drop_attention(features)
-        class_maps = self.head(features)  # [B, C, h, w]
-        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
-        maps = select_class_maps(class_maps, logits, labels)  # [B, h, w]
+        logits = pooled_logits(self.head, features)  # GAP(head(features)): [B, C]
+        maps = class_map(self.head, features, logits, labels)  # [B, h, w]
         if self.second_head is None:
             return Localization(logits, maps)
         chosen = logits.argmax(dim=1) if labels is None else labels  # [B]
-        second = self.second_head(regularizers.erase_salient(features, maps))  # [B, C, h, w]
-        second_logits = second.mean(dim=(2, 3))  # [B, C]
-        pair = (maps, select_class_maps(second, second_logits, chosen))
+        erased = regularizers.erase_salient(features, maps)  # [B, D, h, w]
+        second_logits = pooled_logits(self.second_head, erased)  # [B, C]
+        pair = (maps, class_map(self.second_head, erased, second_logits, chosen))
         joint = torch.maximum(*map(regularizers.normalize, pair))
         losses = {"erased": cross_entropy(second_logits, chosen)} if self.training else None
         return Localization(logits, joint, losses=losses)

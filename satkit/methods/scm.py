@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import tanhshrink
 
 from satkit import backbones
-from satkit.methods.cam import check_labels, select_class_maps
+from satkit.heads import class_map, pooled_logits
+from satkit.methods.cam import check_labels
 from satkit.methods.tscam import TSCAM
 from satkit.model import Localization
 
@@ -62,15 +63,17 @@ class SCM(TSCAM):
         """
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
-        class_maps, layer_maps = self.draw_maps(
-            backbones.walk(self.backbone, images)
-        )  # [B, C, h, w], [B, L, h, w]
+        walk = backbones.walk(self.backbone, images)
+        layer_maps = backbones.extra_maps(self.backbone, walk)  # [B, L, h, w]
+        features = backbones.features(self.backbone, walk.tokens)  # [B, D, h, w]
         attention = layer_maps.sum(dim=1)  # [B, h, w]
-        scored = self._diffuse(class_maps, attention) if self.training else class_maps
-        logits = scored.mean(dim=(2, 3))  # GAP: [B, C]
+        if self.training:
+            logits = self._diffuse(self.head(features), attention).mean(dim=(2, 3))  # GAP: [B, C]
+        else:
+            logits = pooled_logits(self.head, features)  # GAP(head(features)): [B, C]
         if self.scaled_attention:
             attention = min_max(attention.flatten(1)).view_as(attention)
-        maps = attention * select_class_maps(class_maps, logits, labels)
+        maps = attention * class_map(self.head, features, logits, labels)
         return Localization(logits, maps, layer_maps)
 
     def _diffuse(self, class_maps: Tensor, attention: Tensor) -> Tensor:

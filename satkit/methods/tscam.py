@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from satkit import backbones
-from satkit.methods.cam import check_labels, class_map_head, select_class_maps
+from satkit.heads import class_map, pooled_logits
+from satkit.methods.cam import check_labels, class_map_head
 from satkit.model import Localization
 
 
@@ -51,24 +52,13 @@ class TSCAM(nn.Module):
         backbones.check_images(self.backbone, images)
         check_labels(labels, len(images), self.num_classes)
         walk = backbones.walk(self.backbone, images)
-        class_maps, attention = self.draw_maps(walk)  # [B, C, h, w], [B, L, h, w]
-        logits = class_maps.mean(dim=(2, 3))  # GAP: [B, C]
+        attention = backbones.extra_maps(self.backbone, walk)  # [B, L, h, w]
+        features = backbones.features(self.backbone, walk.tokens)  # [B, D, h, w]
+        logits = pooled_logits(self.head, features)  # GAP(head(features)): [B, C]
         if self.conv_head is not None:
             logits = logits + self.conv_head(walk.conv)
-        maps = attention.sum(dim=1) * select_class_maps(class_maps, logits, labels)
+        maps = attention.sum(dim=1) * class_map(self.head, features, logits, labels)
         return Localization(logits, maps, attention)
-
-    def draw_maps(self, walk: backbones.Walk) -> tuple[Tensor, Tensor]:
-        """Draw the two kinds of maps that are coupled.
-
-        Args:
-            walk: Of the backbone over the images.
-
-        Returns:
-            Class maps [B, C, h, w], and every block's class-token attention [B, L, h, w].
-        """
-        class_maps = self.head(backbones.features(self.backbone, walk.tokens))  # [B, C, h, w]
-        return class_maps, backbones.extra_maps(self.backbone, walk)
 
 
 class ClassTokenAttention(backbones.Projections):

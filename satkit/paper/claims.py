@@ -192,8 +192,9 @@ def verdicts(results: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         names: Ids of claims.
 
     Returns:
-        By claim: ``says``, ``the paper's`` effect, ``measured [95 %]``, ``against`` (where it holds
-        least), ``seeds``, ``verdict``, and ``conditions`` where any run has some.
+        By claim: ``says``, ``data set``, ``the paper's`` effect, ``measured [95 %]``, ``against``
+        (where it holds least), ``seeds``, ``verdict``, and ``conditions`` where any run has some.
+        A claim stands there once for each data set.
 
     Raises:
         ValueError: There is no such claim.
@@ -204,6 +205,7 @@ def verdicts(results: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     table = ledger(results).set_index("claim").loc[list(names)]
     short = {
         "says": table["says"],
+        "data set": table["dataset"],
         "the paper's": table["paper"],
         "measured [95 %]": [_measured(row) for row in table.itertuples()],
         "against": table["against"],

@@ -165,6 +165,29 @@ def key(settings: TrainSettings) -> str:
     return json.dumps({**kept, **options, "dataset": settings.dataset}, sort_keys=True)
 
 
+def bases(rows: pd.DataFrame, profile: str = "lab") -> dict[str, TrainSettings]:
+    """Data sets on which SAT was measured as a profile has it, and the settings there.
+
+    Args:
+        rows: From :func:`measured`.
+        profile: Of the runs.
+
+    Returns:
+        By data set, settings that :func:`rows_of` and :func:`beside` take; where epoch and
+        threshold were chosen (``selection``) is that of the runs.
+    """
+    from satkit.settings import TrainSettings
+
+    found: dict[str, TrainSettings] = {}
+    for row in rows.to_dict("records"):
+        asked = settings_of(row)
+        given = {"dataset": asked.dataset, "selection": asked.selection}
+        plain = TrainSettings.for_profile(profile, **given)
+        if row["profile"] == profile and key(asked) == key(plain):
+            found.setdefault(asked.dataset, plain)
+    return found
+
+
 def rows_of(experiment: str, base: TrainSettings, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The measured runs of each row of an experiment.
 
@@ -184,7 +207,7 @@ def rows_of(experiment: str, base: TrainSettings, rows: pd.DataFrame) -> dict[st
     found = {}
     for label, changes in EXPERIMENTS[experiment].items():
         wanted = key(row_settings(base, changes))
-        found[label] = rows[[one == wanted for one in keys]]
+        found[label] = rows.loc[[one == wanted for one in keys]]
     return found
 
 

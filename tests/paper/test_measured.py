@@ -86,6 +86,18 @@ def test_every_experiment_has_the_paper_s_rows_or_none(experiment):
     assert set(table["seeds"]) == {"not run"}
 
 
+def test_data_sets_on_which_sat_was_measured(tmp_path):
+    cached(tmp_path, ({"gate": "before_softmax"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    assert paper.bases(rows) == {}
+    cached(tmp_path, ({"selection": "test"}, 0, 80.0, "2026-01-01"))
+    rows = paper.measured(tmp_path / "none", files=tmp_path)
+    (base,) = paper.bases(rows).values()
+    assert (base.dataset, base.selection) == ("aviary", "test")
+    assert rows_of("table1_methods", base, rows)["SAT"]["gt_known"].tolist() == [80.0]
+    assert paper.bases(rows, "smoke") == {}
+
+
 def test_nothing_is_measured_yet():
     assert paper.banner(paper.measured("/none", files="/none")) == "nothing was measured yet"
 
