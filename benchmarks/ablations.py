@@ -17,8 +17,8 @@ import pandas as pd
 import typer
 
 from satkit.evaluation import collect, threshold_curve
-from satkit.paper import EXPERIMENTS, measured, row_settings
-from satkit.paper.measured import key
+from satkit.paper import EXPERIMENTS, measured
+from satkit.paper.claims import IRRELEVANT
 from satkit.progress import Progress
 from satkit.results import Run, read_json, write_atomically, write_json
 from satkit.stats import median_iou
@@ -33,9 +33,9 @@ def complete(run: Run) -> None:
     settings, metrics = run.settings, read_json(run.dir / "metrics.json")
     if "median_iou" not in metrics:
         write_json(run.dir / "metrics.json", {**metrics, "median_iou": median_iou(run.predictions)})
-    methods = EXPERIMENTS["table1_methods"].values()
-    drawn = key(settings) in [key(row_settings(settings, changes)) for changes in methods]
-    if not drawn or settings.shots or (run.dir / "curve.csv").is_file():
+    methods = {row.get("method", "sat") for row in EXPERIMENTS["table1_methods"].values()}
+    plain = set(settings.given()) <= {"dataset", "method", *IRRELEVANT}
+    if settings.method not in methods or not plain or (run.dir / "curve.csv").is_file():
         return
     outputs = collect(run.model(), load_datasets(settings)["test"], label=run.dir.name)
     curve = threshold_curve(outputs, protocol=settings.protocol)

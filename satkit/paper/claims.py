@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 #: From the worst to the best; the first that any comparison gets is the claim's.
 VERDICTS = ("contradicts", "undecided", "same direction", "reproduced")
 NOT_RUN = "not run"
+#: Means of percentages that are equal differ by less than this
+ROUNDING = 1e-9
 #: Settings that make a method what it is. They are the default unless a claim names them; all other
 #: settings are conditions, which both sides of a claim must share.
 TREATMENT = {
@@ -396,7 +398,7 @@ def _verdict(interval: Interval, bound: float, below: bool) -> str:
     """Which of ``VERDICTS`` an effect gets; without an interval never a certain one."""
     sign = -1 if below else 1
     ends = [sign * (end - bound) for end in (interval.low, interval.high)]
-    if sign * (interval.mean - bound) > 0:
+    if sign * (interval.mean - bound) > ROUNDING:
         return "reproduced" if min(ends) > 0 else "same direction"
     return "contradicts" if max(ends) < 0 else "undecided"
 

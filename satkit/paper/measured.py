@@ -74,8 +74,10 @@ def measured(runs_dir: str | Path = "runs", files: str | Path | None = None) -> 
     rows = pd.concat(parts, ignore_index=True)
     rows["_key"] = [key(settings_of(row)) for row in rows.to_dict("records")]
     rows["_here"] = rows["source"] == HERE
-    rows = rows.sort_values(["_here", "date"]).drop_duplicates(["_key", "seed"], keep="last")
-    return rows.sort_index().drop(columns=["_key", "_here"]).reset_index(drop=True)
+    rows["_metrics"] = rows.notna().sum(axis=1)  # one run in two files: the fuller row
+    rows = rows.sort_values(["_here", "date", "_metrics"])
+    rows = rows.drop_duplicates(["_key", "seed"], keep="last").sort_index()
+    return rows.drop(columns=["_key", "_here", "_metrics"]).reset_index(drop=True)
 
 
 def _cached(path: Path) -> pd.DataFrame:

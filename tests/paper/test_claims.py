@@ -56,6 +56,13 @@ def test_the_paper_s_effects_come_from_its_cells():
         assert effects[name] == pytest.approx(effect)
 
 
+def test_equal_means_are_no_direction_whatever_their_rounding():
+    ours, other = [94.9, 94.8, 93.5], [95.1, 92.3, 95.8]
+    assert (np.array(ours) - np.array(other)).mean() != 0
+    row = judged(results((SAT, ours), (TSCAM, other)), "sat_over_tscam")
+    assert row["verdict"] == "undecided" and abs(row["effect"]) < 1e-9
+
+
 def test_a_paired_difference_over_seeds():
     ours, other = [92.0, 94.0, 95.0], [80.0, 81.0, 84.0]
     row = judged(results((SAT, ours), (TSCAM, other)), "sat_over_tscam")

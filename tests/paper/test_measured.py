@@ -54,6 +54,13 @@ def test_of_two_cached_rows_the_later_one_counts(tmp_path):
     assert paper.measured(tmp_path / "none", files=tmp_path)["gt_known"].tolist() == [80.0]
 
 
+def test_of_one_run_in_two_files_the_fuller_row_counts(tmp_path):
+    cached(tmp_path, ({}, 0, 80.0, "2026-01-02"))
+    row = pd.read_csv(tmp_path / "table_aviary.csv").assign(median_iou=70.0)
+    row.to_csv(tmp_path / "ablations_aviary.csv", index=False)
+    assert paper.measured(tmp_path / "none", files=tmp_path)["median_iou"].tolist() == [70.0]
+
+
 def test_measured_stands_beside_the_paper(tmp_path):
     cached(tmp_path, ({}, 0, 80.0, "2026-01-01"), ({}, 1, 82.0, "2026-01-01"))
     rows = paper.measured(tmp_path / "none", files=tmp_path)
