@@ -4,7 +4,7 @@
 
 Every run whose settings are a row of an experiment (satkit.paper.EXPERIMENTS) becomes a row of
 benchmarks/results/ablations_<dataset>.csv, which replaces an earlier row of the same settings and
-seed. Runs of versions that wrote no threshold curve are evaluated again for it.
+seed. Of versions that wrote no threshold curve, the methods of Table 1 are evaluated again for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pandas as pd
 import typer
 
 from satkit.evaluation import collect, threshold_curve
-from satkit.paper.measured import HERE, measured
+from satkit.paper import EXPERIMENTS, measured, row_settings
+from satkit.paper.measured import key
 from satkit.progress import Progress
 from satkit.results import Run, read_json, write_atomically, write_json
 from satkit.stats import median_iou
@@ -28,15 +29,17 @@ LEFT_OUT = ("source", "dir", "profile", "seconds")
 
 
 def complete(run: Run) -> None:
-    """Write the curve and the median IoU that an older version did not write."""
-    if (run.dir / "curve.csv").is_file():
+    """Write the median IoU, and of Table 1's methods the curve, that an older version did not."""
+    settings, metrics = run.settings, read_json(run.dir / "metrics.json")
+    if "median_iou" not in metrics:
+        write_json(run.dir / "metrics.json", {**metrics, "median_iou": median_iou(run.predictions)})
+    methods = EXPERIMENTS["table1_methods"].values()
+    drawn = key(settings) in [key(row_settings(settings, changes)) for changes in methods]
+    if not drawn or settings.shots or (run.dir / "curve.csv").is_file():
         return
-    settings = run.settings
     outputs = collect(run.model(), load_datasets(settings)["test"], label=run.dir.name)
     curve = threshold_curve(outputs, protocol=settings.protocol)
     write_atomically(run.dir / "curve.csv", curve.to_csv(index=False))
-    metrics = read_json(run.dir / "metrics.json")
-    write_json(run.dir / "metrics.json", {**metrics, "median_iou": median_iou(run.predictions)})
 
 
 def main(
@@ -48,7 +51,8 @@ def main(
     for run in Progress(runs, len(runs), "threshold curves"):
         complete(run)
     rows = measured(Path(folder).resolve().parent, files=RESULTS / "none")
-    rows = rows[rows["source"] == HERE].drop(columns=list(LEFT_OUT), errors="ignore")
+    inside = [Path(place).parent == Path(folder).resolve() for place in rows["dir"]]
+    rows = rows[inside].drop(columns=list(LEFT_OUT), errors="ignore")
     for dataset, group in rows.groupby("dataset"):
         store(RESULTS / f"ablations_{dataset}.csv", group)
 

@@ -59,7 +59,6 @@ class LessonSettings(BaseModel):
         localizer: folder of a finished run that is used; the course's where "".
         threshold: on maps, 0-1; the one that the run chose where 0.
         verdicts: CSV file with a person's verdicts on errors; in the runs folder where "".
-        report: folder that a lesson's report is written to; in the runs folder where "".
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -77,7 +76,6 @@ class LessonSettings(BaseModel):
     localizer: str = ""
     threshold: float = Field(default=0, ge=0, le=1)
     verdicts: str = ""
-    report: str = ""
 
 
 LESSON_PROFILES: dict[str, dict[str, int | str]] = {
@@ -176,10 +174,10 @@ def resolve(notebook: str, parameters: Mapping[str, Any]) -> SimpleNamespace:
             "folder that holds your photographs"
         )
     reads = {"dataset", "data_root"}.intersection(parameters)
-    if reads and (root := _data_root(train)) and not root.exists():
+    if train and reads and (root := _data_root(train)) and not root.exists():
         raise FileNotFoundError(
-            f"{notebook}: the data set {train.dataset if train else ''!r} is not in {root}; set "
-            "data_root to the folder that holds it"
+            f"{notebook}: the data set {train.dataset!r} is not in {root}; set data_root to the "
+            "folder that holds it"
         )
     numbers = LESSON_PROFILES[own.profile]
     own = own.model_copy(update={n: getattr(own, n) or v for n, v in numbers.items()})

@@ -224,3 +224,48 @@ def test_show_closes_what_pyplot_opened(monkeypatch):
 def test_show_refuses_a_figure_without_words():
     with pytest.raises(ValueError, match="needs an alt text"):
         figures.show(Figure(), alt=" ")
+
+
+# ---- causes of errors, claims, photographs -----------------------------------------------------
+
+
+def test_confusion_writes_its_counts_and_says_what_is_right():
+    table = pd.DataFrame({"more": [3, 1], "part": [1, 0]}, index=["more", "part"])
+    drawn = figures.confusion(table)
+    axis = drawn.figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == ["3", "1", "1", "0"]
+    assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [1.0, 0.0]]
+    assert "more: 3 of 4 right; part: 0 of 1 right" in drawn.alt
+
+
+def test_forest_draws_effects_intervals_bounds_and_the_paper():
+    nan = float("nan")
+    rows = [("a", "aviary", 4.0, 1.0, 7.0), ("b", "birds", -2.0, nan, nan)]
+    ledger = pd.DataFrame(rows, columns=["claim", "dataset", "effect", "low", "high"])
+    paper = pd.DataFrame([("a", "cub", 9.0), ("c", "cub", 1.0)],
+                         columns=["claim", "dataset", "effect"])  # fmt: skip
+    drawn = figures.forest(ledger, paper, {"a": 0.0, "b": -5.0})
+    found = lines(drawn)
+    assert found["aviary"][:, 0].tolist() == [4.0] and found["birds"][:, 0].tolist() == [-2.0]
+    assert found["the paper's, cub"][:, 0].tolist() == [9.0]  # c was not measured
+    assert found["bound of the rule"][:, 0].tolist() == [0.0, -5.0]
+    axis = drawn.figure.axes[0]
+    ends = [segment[:, 0].tolist() for part in axis.collections for segment in part.get_segments()]
+    assert ends == [[1.0, 7.0], [-2.0, -2.0]]
+    assert "a on aviary: +4.0 [+1.0, +7.0]; b on birds: -2.0." in drawn.alt
+    with pytest.raises(ValueError, match="no claim was measured"):
+        figures.forest(ledger.head(0), paper)
+
+
+def test_photo_panels_draw_map_and_box_on_a_photograph_of_any_shape():
+    image = np.zeros((40, 60, 3), np.uint8)
+    figure = figures.photo_panels(image, np.full((40, 60), 0.5), np.array([5, 6, 20, 30]))
+    assert figure.axes[1].images[1].get_array().shape == (40, 60)
+    assert rectangles(figure.axes[2]) == [[5, 6, 20, 30]]
+
+
+def test_titles_of_several_lines_are_one_line_in_the_text(drawing):
+    grid = figures.localization_grid(
+        [drawing.image], [drawing.mask], drawing.boxes[:1], [drawing.boxes], titles=["two\nlines"]
+    )
+    assert "IoU: two lines 1.00." in grid.alt

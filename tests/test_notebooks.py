@@ -119,6 +119,13 @@ def test_configure_stops_where_the_data_are_not(tmp_path):
         configure("05", dataset="cub", data_root=str(tmp_path / "nowhere"))
 
 
+def test_what_reads_no_data_set_needs_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "_data_root", lambda train: tmp_path / "nowhere")
+    assert configure("14", profile="paper", runs_dir="runs").train.dataset == "cub"
+    with pytest.raises(FileNotFoundError, match="set data_root"):
+        configure("05", profile="paper", dataset="")
+
+
 def test_configure_rejects_names_that_papermill_injected(injected):
     injected("epochs = 0", "# Parameters\nepohcs = 3\n")
     with pytest.raises(ValueError, match=r"05 has no parameter 'epohcs'\. Did you mean 'epochs'"):

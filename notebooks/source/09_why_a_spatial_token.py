@@ -31,6 +31,7 @@ eval_images = 0  # use so many test images; 0: as the profile says
 rows = ""  # rows trained here: all, none, first or labels, parted by ";"; "": the profile's
 seeds = 0  # runs of each trained row, from `seed` on; 0: as the profile says
 seed = 0  # seed of everything random
+images = 0  # training images whose gradients are compared (up to 128); 0: as the profile says
 experiment = "course"  # folder under runs_dir; 02, 05 and this notebook share their runs
 runs_dir = "runs"  # folder of all runs, from the project's folder if relative
 
@@ -40,8 +41,8 @@ import satkit
 settings = satkit.configure(
     "09_why_a_spatial_token", profile=profile, dataset=dataset, data_root=data_root,
     backbone=backbone, checkpoint=checkpoint, epochs=epochs, train_images=train_images,
-    eval_images=eval_images, rows=rows, seeds=seeds, seed=seed, experiment=experiment,
-    runs_dir=runs_dir,
+    eval_images=eval_images, rows=rows, seeds=seeds, seed=seed, images=images,
+    experiment=experiment, runs_dir=runs_dir,
 )  # fmt: skip
 
 # %% [markdown]
@@ -192,7 +193,8 @@ import numpy as np
 from satkit.data import collate
 from satkit.results import build_model
 
-BATCHES, SIZE = 8, min(16, settings.train.batch_size)
+BATCHES = 8
+SIZE = max(2, min(16, settings.images // BATCHES))  # images a batch
 rng = np.random.default_rng(settings.seed)
 chosen = [rng.permutation(len(sets["train"]))[:SIZE] for _ in range(BATCHES)]
 batches = [collate([sets["train"][int(i)] for i in few]) for few in chosen]

@@ -51,7 +51,7 @@ from IPython.display import display
 from satkit import paper
 
 pd.set_option("display.max_colwidth", None)
-printed = paper.table("table17").set_index("column")["value"]
+printed = paper.table("table17").set_index("column")["value"].astype(int)
 total = printed.pop("Total Errors")
 theirs = printed.rename(str.capitalize).rename(lambda name: name.lower())
 pd.DataFrame({"images, the paper's": theirs, "percent": 100 * theirs / total}).round(1)
@@ -229,7 +229,8 @@ def show_misses(misses, drawings, outputs):
         box = table.loc[miss.index, ["x0", "y0", "x1", "y1"]].to_numpy(int)
         image = denormalize(drawings[miss.truth][miss.index]["image"])
         columns.append((image, maps[miss.index], box, output.boxes[miss.index]))
-        titles.append(f"{miss.truth}\n→ {miss.proposal}\n({miss.score:.2f})")
+        proposal = miss.proposal.replace(" ", "\n")
+        titles.append(f"{miss.truth}\n→ {proposal}\n({miss.score:.2f})")
     pictures, maps, boxes, true = zip(*columns, strict=True)
     show(localization_grid(pictures, maps, np.stack(boxes), true, titles=titles))
 
@@ -277,27 +278,25 @@ sheet.head(8)
 # **Predict, then run:** will the order be the paper's?
 
 # %%
-from satkit.figures import bar_chart
+from satkit.figures import figure9
 
-ours = counts(sheet)
-fig9 = record(
+stored9 = record(
     "12_error_analysis", "causes",
-    {"causes": ours.to_dict(), "judged": int((sheet["verdict"] != "").sum()),
+    {"causes": counts(sheet).to_dict(), "judged": int((sheet["verdict"] != "").sum()),
      "run": run.dir.name},
     runs_dir=settings.runs_dir, data=f"{run.settings.dataset} test, {len(test)} images",
 )["numbers"]  # fmt: skip
-ours = pd.Series(fig9["causes"])
-shares = pd.DataFrame({
-    f"{run.settings.dataset}, {fig9['judged']} of {ours.sum()} judged by a person":
-        100 * ours / max(1, ours.sum()),
-    "the paper's, CUB-200 (Table 17)": 100 * theirs / total,
-})  # fmt: skip
-show(bar_chart(shares, ylabel="percent of the errors"))
+ours = pd.Series(stored9["causes"])
+name = f"{run.settings.dataset}, {stored9['judged']} of {ours.sum()} judged by a person"
+if ours.sum():
+    show(figure9(ours.to_frame(name)))
 
 # %%
-pd.DataFrame({"images": ours, "of them, %": shares.iloc[:, 0].round(1),
-              "images, the paper's": theirs, "of them, %, the paper's":
-              shares.iloc[:, 1].round(1)})  # fmt: skip
+shares = 100 * ours / max(1, ours.sum())
+pd.DataFrame({
+    "images": ours, "of them, %": shares.round(1), "images, the paper's": theirs,
+    "of them, %, the paper's": (100 * theirs / total).round(1),
+})  # fmt: skip
 
 # %% [markdown]
 # Proposals are no verdicts. No claim of the paper is decided here: its numbers are of other images,

@@ -19,14 +19,14 @@
 profile = "lab"  # smoke, lab or paper: whose missing runs are listed
 only_dataset = ""  # judge this data set alone, such as aviary; "": all that were measured
 seeds = 0  # how many seeds each side of a claim shall have; 0: as the profile says
-report = ""  # folder for ledger.csv and ledger.md; "": in the runs folder
+out = ""  # folder for ledger.csv and ledger.md; "": in the runs folder
 runs_dir = "runs"  # folder of all runs, from the project's folder if relative
 
 # %%
 import satkit
 
 settings = satkit.configure(
-    "14_ledger", profile=profile, only_dataset=only_dataset, seeds=seeds, report=report,
+    "14_ledger", profile=profile, only_dataset=only_dataset, seeds=seeds, out=out,
     runs_dir=runs_dir,
 )  # fmt: skip
 
@@ -172,7 +172,7 @@ need.assign(hours=need["hours"].astype(object).where(known, "–"))
 # %%
 from pathlib import Path
 
-folder = Path(settings.report or Path(settings.train.runs_dir) / "lessons" / "14_ledger")
+folder = Path(settings.out or Path(settings.train.runs_dir) / "lessons" / "14_ledger")
 for file in paper.write_ledger(table, rows, folder):
     print(file.name, f"{file.stat().st_size / 1000:.0f} kB, in {folder.name}")
 

@@ -23,7 +23,7 @@ profile = "lab"  # smoke (seconds, for tests), lab (minutes on a CPU) or paper (
 photos = ""  # folder of your photographs, perhaps with boxes.csv; "": drawings stand in for them
 localizer = ""  # folder of a finished run; "": SAT as in notebook 05, trained if it is not there
 threshold = 0.0  # on maps, 0-1; 0: the one that the run chose
-report = ""  # folder for boxes, overlays and report; "": in the runs folder
+out = ""  # folder for boxes, overlays and report; "": in the runs folder
 seed = 0  # seed of everything random
 experiment = "course"  # folder under runs_dir; 02, 05 and 15 share their runs
 runs_dir = "runs"  # folder of all runs, from the project's folder if relative
@@ -33,7 +33,7 @@ import satkit
 
 settings = satkit.configure(
     "15_your_own_images", profile=profile, photos=photos, localizer=localizer,
-    threshold=threshold, report=report, seed=seed, experiment=experiment, runs_dir=runs_dir,
+    threshold=threshold, out=out, seed=seed, experiment=experiment, runs_dir=runs_dir,
 )  # fmt: skip
 
 # %% [markdown]
@@ -130,8 +130,8 @@ localize_photo(run, files[0], settings.threshold)
 from satkit.photos import with_iou
 from satkit.predict import predict
 
-out = Path(settings.report).expanduser() if settings.report else own / "report"
-found = predict([folder], run.dir, out, threshold=settings.threshold or None)
+place = Path(settings.out).expanduser() if settings.out else own / "report"
+found = predict([folder], run.dir, place, threshold=settings.threshold or None)
 table = with_iou(found.boxes, folder)
 table.drop(columns=["file", "overlay"]).set_index(table["file"].map(lambda f: Path(f).name)).round(
     2
@@ -140,7 +140,7 @@ table.drop(columns=["file", "overlay"]).set_index(table["file"].map(lambda f: Pa
 # %%
 from satkit.photos import describe
 
-few = [np.asarray(Image.open(out / name)) for name in table["overlay"][:6]]
+few = [np.asarray(Image.open(place / name)) for name in table["overlay"][:6]]
 text = " ".join(describe(row) for _, row in table.head(6).iterrows())
 show(image_sheet(few, columns=3, what="overlays"), alt=text)
 
@@ -180,10 +180,10 @@ else:
 # %%
 from satkit.photos import write_report
 
-page = write_report(found, table, run, out)
-kept = [name for name in table["overlay"] if dict(Image.open(out / name).getexif())]
+page = write_report(found, table, run, place)
+kept = [name for name in table["overlay"] if dict(Image.open(place / name).getexif())]
 assert not kept, f"EXIF data in {kept}"
-print(f"{page.name} in {out.name}: {len(table)} pictures, none with EXIF data")
+print(f"{page.name} in {place.name}: {len(table)} pictures, none with EXIF data")
 
 # %% [markdown]
 # ## What to expect

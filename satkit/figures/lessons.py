@@ -129,7 +129,8 @@ def localization_grid(
         if titles is not None:
             top.set_title(titles[i])
     box_legend(figure)
-    names = titles or [f"image {i + 1}" for i in range(count)]
+    names = [" ".join(title.split()) for title in titles or ()]
+    names = names or [f"image {i + 1}" for i in range(count)]
     listed = ", ".join(f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True))
     alt = f"{count} images, their localization maps, predicted and true boxes. IoU: {listed}."
     return Illustration(figure, alt)
@@ -180,9 +181,8 @@ def photo_panels(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Figure
     Returns:
         Three panels; give it an alt text.
     """
-    figure = Figure(
-        figsize=(9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1]), layout="constrained"
-    )
+    size = (9.6, 0.4 + 3.2 * image.shape[0] / image.shape[1])
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, 3)
     for axis, title in zip(axes, ("photograph", "map", "box"), strict=True):
         axis.imshow(image)
@@ -543,7 +543,7 @@ def forest(
     sets = list(dict.fromkeys(ledger["dataset"]))
     shown = paper[paper["claim"].isin(names)]
     theirs = list(dict.fromkeys(shown["dataset"]))
-    figure = Figure(figsize=(9, 1.4 + 0.36 * len(names)), layout="constrained")
+    figure = Figure(figsize=(9, 1.4 + 0.45 * len(names)), layout="constrained")
     axis = figure.subplots()
     axis.axvline(0, color="grey", lw=1)
     if bounds:
