@@ -100,7 +100,7 @@ def to_html(figure: Figure, alt: str) -> str:
 def save_figure(
     illustration: Illustration, name: str, folder: str | Path, provenance: Mapping[str, Any]
 ) -> list[Path]:
-    """Write a figure as PDF, SVG and PNG (300 dpi), and beside them where it comes from.
+    """Write a figure as PDF, SVG and PNG (200 dpi), and beside them where it comes from.
 
     The files hold no dates: equal data give equal files, with equal versions of the libraries.
 
@@ -121,9 +121,11 @@ def save_figure(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in (*FORMATS, "json")]
+    illustration.figure.draw_without_rendering()
+    illustration.figure.set_layout_engine("none")  # it is laid out, once for all formats
     with matplotlib.rc_context({"svg.hashsalt": name, "pdf.fonttype": 42}):
         for path, metadata in zip(paths[:-1], FORMATS.values(), strict=True):
-            illustration.figure.savefig(path, dpi=300, metadata=metadata)
+            illustration.figure.savefig(path, dpi=200, metadata=metadata)
     write_json(paths[-1], {"figure": name, "alt": illustration.alt, **provenance})
     return paths
 
@@ -159,7 +161,7 @@ def _pixels(figure: Figure) -> np.ndarray:
     from matplotlib.image import imread
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=100)
     buffer.seek(0)
     return imread(buffer)
 
