@@ -99,7 +99,7 @@ def test_twenty_kills_change_nothing(tmp_path):
     child.join()
     whole = contents(tmp_path / "whole")
     assert whole["names"] == {
-        "settings.json", "provenance.json", "log.csv", "steps.csv", "metrics.json",
+        "settings.json", "provenance.json", "log.csv", "steps.csv", "curve.csv", "metrics.json",
         "predictions.csv", "model.safetensors",
     }  # fmt: skip
     dice, run, seen = random.Random(0), 0, {"training": 0, "evaluating": 0, "done": 0}

@@ -95,6 +95,8 @@ def _here(runs_dir: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(runs_dir.glob("*/*/metrics.json")):
         run = Run(path.parent)
+        if not _readable(run):
+            continue
         settings, origin = run.settings, run.provenance
         numbers = {k: v for k, v in run.metrics.items() if isinstance(v, int | float | str)}
         about: dict[str, Any] = {
@@ -104,6 +106,15 @@ def _here(runs_dir: Path) -> pd.DataFrame:
         about |= {"given": json.dumps(_portable(as_asked(run))), "run": run.dir.name}
         rows.append({**numbers, **run.curve_points(), **about, "source": HERE, "dir": str(run.dir)})
     return pd.DataFrame(rows)
+
+
+def _readable(run: Run) -> bool:
+    """Whether this version knows the run's settings; says so where it does not."""
+    try:
+        return bool(run.settings)
+    except ValueError:
+        print(f"left out: {run.dir}, whose settings are of another version of satkit")
+        return False
 
 
 def as_asked(run: Run) -> TrainSettings:

@@ -49,6 +49,14 @@ def test_a_run_of_this_project_replaces_the_cached_one(tmp_path):
     assert sorted(found["after softmax"]["gt_known"]) == [82.0, 90.0]
 
 
+def test_runs_of_another_version_are_left_out_and_named(tmp_path, capsys):
+    finished(tmp_path, LAB, 90.0)
+    [file] = tmp_path.glob("*/*/settings.json")
+    file.write_text('{"a_setting_of_old": 1}')
+    assert paper.measured(tmp_path, files=tmp_path).empty
+    assert f"left out: {file.parent}" in capsys.readouterr().out
+
+
 def test_of_two_cached_rows_the_later_one_counts(tmp_path):
     cached(tmp_path, ({}, 0, 80.0, "2026-01-02"), ({"method": "sat"}, 0, 70.0, "2026-01-01"))
     assert paper.measured(tmp_path / "none", files=tmp_path)["gt_known"].tolist() == [80.0]
