@@ -327,7 +327,7 @@ for kind in (literal, fitted):
 #
 # The MLP holds twice as much: $2 \cdot 4 D^2$ against $4 D^2$. And of two readings of (e) one fits
 # the printed rates: «projection» then means every layer of that name, that of the patches and that
-# of the attention. So the kit's `e` is that one. [docs/discrepancies.md](../docs/discrepancies.md)
+# of the attention. So the kit's `e` is that one. `docs/discrepancies.md`
 # has it in its list.
 #
 # </details>
