@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import statistics
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from satkit.data.loader import auto_workers
 from satkit.data.photographs import Photographs
 from satkit.data.prepare import prepare
 from satkit.data.transforms import ten_views, to_images
-from satkit.results import device_name, provenance, write_json
+from satkit.results import device_name, device_slug, provenance, write_json
 from satkit.settings import TrainSettings
 
 RESULTS = Path(__file__).parent / "results"
@@ -78,7 +77,7 @@ def main(
     goals = goals_of(numbers)
     say(goals)
     out.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"\W+", "_", about["device"]).lower().strip("_")
+    name = device_slug(about["device"])
     write_json(out / f"data_{name}.json", {"numbers": numbers, "goals": goals, "provenance": about})
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 import time
 from collections import defaultdict
@@ -35,7 +34,7 @@ from satkit import TrainSettings  # noqa: E402
 from satkit import train as run_training  # noqa: E402
 from satkit.data.prepare import prepare  # noqa: E402
 from satkit.data.workers import in_parallel  # noqa: E402
-from satkit.results import device_name, provenance, write_json  # noqa: E402
+from satkit.results import device_name, device_slug, provenance, write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 COUNTS, CLASSES = {"train": 5_994, "test": 5_794}, 200
@@ -205,7 +204,7 @@ def main(
     }  # fmt: skip
     for part, value in seconds.items():
         print(f"{part:12} {value:8.1f} s")
-    slug = re.sub(r"\W+", "_", device).lower().strip("_") + ("" if scale == 1 else "_scaled")
+    slug = device_slug(device) + ("" if scale == 1 else "_scaled")
     write_json(out / f"end_to_end_{slug}.json", report)
 
 

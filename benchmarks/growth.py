@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from matplotlib.figure import Figure
 
 from satkit.cost import step_seconds, training_memory
 from satkit.evaluation import Outputs, score
-from satkit.results import device_name, provenance, read_json, write_json
+from satkit.results import device_name, device_slug, provenance, read_json, write_json
 from satkit.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -151,7 +150,7 @@ def exponent(points: dict[int, dict[str, float]], cost: str) -> float:
 def draw(content: dict[str, Any]) -> Figure:
     """One plot a curve, time in the left axis and memory in the right one."""
     figure = Figure(figsize=(14, 6.5), layout="constrained")
-    axes = figure.subplots(2, 4).flat
+    axes = list(figure.subplots(2, 4).flat)
     for axis, (name, curve) in zip(axes, content["curves"].items(), strict=False):
         points = {int(size): point for size, point in curve["points"].items()}
         sizes = list(points)
@@ -164,7 +163,7 @@ def draw(content: dict[str, Any]) -> Figure:
             right.loglog(sizes, [p["megabytes"] for p in points.values()], "s--", color="#d55e00")
             right.set_ylabel("MB beyond the program")
             right.minorticks_off()
-    for axis in axes:
+    for axis in axes[len(content["curves"]) :]:
         axis.set_axis_off()
     return figure
 
@@ -198,7 +197,7 @@ def main(
     show: Annotated[bool, typer.Option("--show", help="Only draw what was measured.")] = False,
 ) -> None:
     device = device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    name = "growth_" + re.sub(r"\W+", "_", device.lower())
+    name = "growth_" + device_slug(device)
     path = RESULTS / f"{name}.json"
     if not show:
         about = provenance(device, "random pixels and maps")

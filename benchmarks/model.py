@@ -39,7 +39,7 @@ from satkit import create_model  # noqa: E402
 from satkit.cost import HALF, parameter_count  # noqa: E402
 from satkit.losses import total_loss  # noqa: E402
 from satkit.model import Localization  # noqa: E402
-from satkit.results import device_name, provenance, write_json  # noqa: E402
+from satkit.results import device_name, device_slug, provenance, write_json  # noqa: E402
 from satkit.training import allow_tf32, compiled, parameter_groups  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -545,7 +545,7 @@ def main(
     head["goals"] = judge(rows, TARGETS[kind])
     say(head["goals"])
     origin = provenance(device, "random pixels") | {"timm": timm.__version__}
-    slug = "small" if tiny else re.sub(r"\W+", "_", device).lower().strip("_")
+    slug = "small" if tiny else device_slug(device)
     write_json(out / f"model_{slug}.json", {**head, "rows": rows, "provenance": origin})
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from satkit.data import Transform, denormalize, load, read_image
 from satkit.data.prepare import BYTES_PER_PIXEL
 from satkit.data.transforms import Resized
 from satkit.progress import Progress
-from satkit.results import build_model, device_name, provenance, read_json, write_json
+from satkit.results import build_model, device_name, device_slug, provenance, read_json, write_json
 from satkit.settings import TrainSettings
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,7 +58,7 @@ def main(
             "loading": loading(),
         }
         origin = provenance(device, "random pixels; drawings of Aviary saved as photographs")
-        name = re.sub(r"\W+", "_", device).lower().strip("_")
+        name = device_slug(device)
         write_json(RESULTS / f"scale_{name}.json", {"numbers": numbers, "provenance": origin})
     before, _, rest = PAGE.read_text().partition(START)
     PAGE.write_text(before + START + tables() + END + rest.partition(END)[2])

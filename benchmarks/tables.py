@@ -27,6 +27,7 @@ from satkit.choices import check_choice
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
 from satkit.evaluation import collect, score
 from satkit.lessons import part_coverage
+from satkit.paper.measured import spread
 from satkit.results import build_model
 from satkit.training import limit, load_datasets
 
@@ -233,13 +234,6 @@ def markdown(dataset: str, shown: dict[str, str], count: int | None) -> str:
 def days(table: pd.DataFrame) -> str:
     """When its runs were finished."""
     return ", ".join(sorted({date[:10] for date in table["date"]}))
-
-
-def spread(values: pd.Series) -> str:
-    """Mean ± standard deviation over seeds."""
-    values = values.dropna()
-    deviation = f" ± {values.std():.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{deviation}" if len(values) else ""
 
 
 def origin(table: pd.DataFrame) -> str:

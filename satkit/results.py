@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -232,6 +233,11 @@ def device_name(device: torch.device | None = None) -> str:
     """
     gpu = torch.cuda.is_available() if device is None else device.type == "cuda"
     return torch.cuda.get_device_name(device) if gpu else "cpu"
+
+
+def device_slug(device: str) -> str:
+    """A device's name as a part of a file's name: lower case, words joined by underscores."""
+    return re.sub(r"\W+", "_", device).lower().strip("_")
 
 
 def provenance(device: str, data: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from satkit.figures.base import (
     tidy,
 )
 from satkit.figures.points import ORDER, PAPERS, SHOTS, TUNED, aggregate, place
+from satkit.paper.measured import spread
 
 GT_KNOWN = "GT-known Loc, %"
 #: Each method looks the same in all figures; others take what is left
@@ -218,7 +219,7 @@ def figure5(boxes: pd.DataFrame) -> Illustration:
         color, _, style = _look(str(line), position)
         medians = own.groupby("seed")["iou"].median() * 100
         share = 100 * np.histogram(own["iou"], edges)[0] / len(own)
-        label = f"{line}, median {_spread(medians)} %"
+        label = f"{line}, median {spread(medians)} %"
         axis.stairs(share, edges, color=color, linestyle=style, lw=2, label=label)
         axis.axvline(medians.mean() / 100, color=color, linestyle=style, lw=1)
         said.append(f"{label} ({_seeds(len(medians))})")
@@ -484,11 +485,6 @@ def _seeds(*counts: int) -> str:
         return "1 seed each"
     many = f"{low} to {high}" if low < high else f"{high}"
     return f"mean ± standard deviation, {many} seeds{' (no bar: 1)' if low == 1 else ''}"
-
-
-def _spread(values: pd.Series) -> str:
-    deviation = f" ± {values.std():.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{deviation}"
 
 
 def _said(table: pd.DataFrame, points: pd.DataFrame, names: Mapping[str, str] | None = None) -> str:

@@ -296,10 +296,7 @@ def _head(claim: Mapping[str, Any], dataset: str) -> dict[str, Any]:
 
 def _judge(claim: Mapping[str, Any], runs: list[Run]) -> list[dict[str, Any]]:
     """One row for each set of conditions under which all sides were run."""
-    if claim["statistic"] == "range":
-        sides = [{**claim["ours"], claim["vary"]: value} for value in claim["values"]]
-    else:
-        sides = [claim["ours"], *claim["others"]]
+    sides = sides_of(claim)
     names = {name for side in sides for name in side}
     groups = [_by_conditions(runs, side, names, claim["metric"]) for side in sides]
     shared = [text for text in groups[0] if all(text in group for group in groups)]
@@ -310,6 +307,13 @@ def _judge(claim: Mapping[str, Any], runs: list[Run]) -> list[dict[str, Any]]:
         {"conditions": text, **_row(claim, sides, [group[text] for group in groups])}
         for text in shared
     ]
+
+
+def sides_of(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings that a claim compares: its own first, or one for each value of a range."""
+    if claim["statistic"] == "range":
+        return [{**claim["ours"], claim["vary"]: value} for value in claim["values"]]
+    return [claim["ours"], *claim["others"]]
 
 
 def _not_run(missing: str) -> dict[str, Any]:

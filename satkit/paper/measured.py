@@ -95,26 +95,27 @@ def _here(runs_dir: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(runs_dir.glob("*/*/metrics.json")):
         run = Run(path.parent)
-        if not _readable(run):
+        settings = _as_asked_or_none(run)
+        if settings is None:
             continue
-        settings, origin = run.settings, run.provenance
+        origin = run.provenance
         numbers = {k: v for k, v in run.metrics.items() if isinstance(v, int | float | str)}
         about: dict[str, Any] = {
             "seed": settings.seed, "dataset": settings.dataset, "profile": settings.profile,
         }  # fmt: skip
         about |= {name: origin[name] for name in ("commit", "date", "device", "data")}
-        about |= {"given": json.dumps(_portable(as_asked(run))), "run": run.dir.name}
+        about |= {"given": json.dumps(_portable(settings)), "run": run.dir.name}
         rows.append({**numbers, **run.curve_points(), **about, "source": HERE, "dir": str(run.dir)})
     return pd.DataFrame(rows)
 
 
-def _readable(run: Run) -> bool:
-    """Whether this version knows the run's settings; says so where it does not."""
+def _as_asked_or_none(run: Run) -> TrainSettings | None:
+    """What was asked for a run; says so and gives None where this version does not know it."""
     try:
-        return bool(run.settings)
+        return as_asked(run)
     except ValueError:
         print(f"left out: {run.dir}, whose settings are of another version of satkit")
-        return False
+        return None
 
 
 def as_asked(run: Run) -> TrainSettings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from satkit.paper.claims import NOT_RUN, VERDICTS, claims
+from satkit.paper.claims import NOT_RUN, VERDICTS, claims, sides_of
 from satkit.paper.measured import banner, key, settings_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def to_run(rows: pd.DataFrame, base: TrainSettings, seeds: int) -> pd.DataFrame:
     for claim in claims().to_dict("records"):
         if claim["datasets"] and base.dataset not in claim["datasets"]:
             continue
-        for side in _sides(claim):
+        for side in sides_of(claim):
             one = base.for_profile(base.profile, **{**side, "dataset": base.dataset})
             missing = [seed for seed in range(seeds) if (key(one), seed) not in done]
             if not missing:
@@ -88,12 +88,6 @@ def to_run(rows: pd.DataFrame, base: TrainSettings, seeds: int) -> pd.DataFrame:
     table = pd.DataFrame(found.values(), columns=["claims", "missing", "command", "hours"])
     table["claims"] = [", ".join(dict.fromkeys(names)) for names in table["claims"]]
     return table
-
-
-def _sides(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if claim["statistic"] == "range":
-        return [{**claim["ours"], claim["vary"]: value} for value in claim["values"]]
-    return [claim["ours"], *claim["others"]]
 
 
 def _seconds(
