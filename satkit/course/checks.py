@@ -1,0 +1,244 @@
+"""Exercises that check themselves and say which idea a wrong answer has missed.
+
+An exercise has a reference, a way to draw inputs, and the misconceptions that teachers meet. A
+check calls the answer on drawn inputs; where its outputs are those of a misconception, the message
+names it and says the right idea.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Arguments = tuple[Any, ...]
+LARGEST_PRINT = 200
+
+
+class CheckFailed(AssertionError):
+    """An answer is not right yet; the message says why. Notebooks show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints for it (and so nbclient, Colab and VS Code)."""
+        return [f"✗ {self}"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of an answer.
+
+    Attributes:
+        arguments: Of the call.
+        expected: What the reference gives.
+        given: What the answer gave.
+    """
+
+    arguments: Arguments
+    expected: Any
+    given: Any
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """A wrong idea that teachers meet, and how it shows.
+
+    Attributes:
+        name: A few words, unique within its exercise.
+        idea: The right idea, in one or two sentences to the student.
+        wrong: Takes the place of the reference for one who believes it; None where only its
+            ``symptom`` tells.
+        symptom: Tells from all trials whether the answer suffers from it.
+    """
+
+    name: str
+    idea: str
+    wrong: Any = None
+    symptom: Callable[[list[Trial]], bool] | None = None
+
+
+def call(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """Use an answer that is a function."""
+    return answer(*arguments)
+
+
+def value(answer: Any) -> Any:
+    """Use an answer that is a number, a letter, a set of letters or an array."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One task with its check.
+
+    Attributes:
+        name: Unique in the course, as a Python name; by convention that of what is to be written.
+        title: As in the heading of the notebook.
+        difficulty: 1 (follow the lesson) to 3 (think).
+        importance: 1 (for the curious) to 3 (all later lessons build on it).
+        minutes: That a student needs.
+        points: For the grade.
+        reference: A right answer.
+        idea: The right idea, for wrong answers that no misconception explains.
+        misconceptions: Most likely first.
+        cases: Draws the arguments of several calls; must tell all misconceptions from the
+            reference. For a value: none.
+        run: How an answer is used, :func:`call` or :func:`value` or ``(answer, *arguments) ->
+            output``, for instance building a module and calling it.
+        tolerance: Largest deviation of a number, relative to the largest of its array (or to 1).
+    """
+
+    name: str
+    title: str
+    difficulty: int
+    importance: int
+    minutes: int
+    points: int
+    reference: Any
+    idea: str
+    misconceptions: tuple[Misconception, ...]
+    cases: Callable[[np.random.Generator], Iterable[Arguments]] = lambda rng: [()]
+    run: Callable[..., Any] = call
+    tolerance: float = 1e-5
+
+
+def check_answer(exercise: Exercise, answer: Any, seed: int = 0) -> str:
+    """Compare an answer with the reference on drawn inputs.
+
+    Args:
+        exercise: What was asked.
+        answer: A function, class or value, as the exercise asks for.
+        seed: Of the drawn inputs.
+
+    Returns:
+        What to say: that it is right, on how many inputs.
+
+    Raises:
+        CheckFailed: It is not right; the message names the misconception where one explains it.
+    """
+    cases = list(exercise.cases(np.random.default_rng(seed)))
+    trials = []
+    for arguments in cases:
+        given = _use(exercise, answer, arguments)
+        expected = exercise.run(exercise.reference, *copy.deepcopy(arguments))
+        trials.append(Trial(arguments, expected, given))
+    wrong = [trial for trial in trials if not same(trial.given, trial.expected, exercise.tolerance)]
+    if wrong:
+        raise CheckFailed(_diagnose(exercise, trials, wrong[0]))
+    inputs = "" if exercise.run is value else f" on {len(trials)} inputs"
+    return f"✓ {exercise.name} is right{inputs}"
+
+
+def _use(exercise: Exercise, answer: Any, arguments: Arguments) -> Any:
+    """Output of an answer for one input; its faults as messages."""
+    name, own = exercise.name, copy.deepcopy(arguments)
+    if answer is None or answer is ...:
+        raise CheckFailed(f"{name} is not written yet")
+    try:
+        given = exercise.run(answer, *own)
+    except NotImplementedError:
+        raise CheckFailed(f"{name} is not written yet") from None
+    except CheckFailed:
+        raise
+    except Exception as error:
+        raise CheckFailed(
+            f"{name} stops with {type(error).__name__}: {error}\n  for {_describe(arguments)}"
+        ) from error
+    if given is None:
+        raise CheckFailed(f"{name} gives None; does a `return` miss?")
+    if not same(own, arguments, 0.0):
+        raise CheckFailed(
+            f"{name} changes the arrays that it is given, which whoever calls it needs later; "
+            "work on a copy, or use operations that make a new array (x = x * 2, not x *= 2)"
+        )
+    return given
+
+
+def _diagnose(exercise: Exercise, trials: list[Trial], first: Trial) -> str:
+    """Say what is wrong: the misconception that explains it, else the first deviation."""
+    for misconception in exercise.misconceptions:
+        if _suffers(exercise, misconception, trials):
+            return f"{exercise.name}: {misconception.name}.\n  {misconception.idea}"
+    return (
+        f"{exercise.name} is not right yet.\n  for {_describe(first.arguments)}\n"
+        f"  it gives {_describe((first.given,))}\n  and should give {_describe((first.expected,))}"
+        f"\n  {exercise.idea}"
+    )
+
+
+def _suffers(exercise: Exercise, misconception: Misconception, trials: list[Trial]) -> bool:
+    """Whether a misconception explains all outputs of an answer."""
+    try:
+        if misconception.symptom is not None and misconception.symptom(trials):
+            return True
+        if misconception.wrong is None:
+            return False
+        tolerance = max(exercise.tolerance, 1e-5)
+        outputs = (
+            exercise.run(misconception.wrong, *copy.deepcopy(trial.arguments)) for trial in trials
+        )
+        return all(
+            same(trial.given, output, tolerance)
+            for trial, output in zip(trials, outputs, strict=True)
+        )
+    except Exception:
+        # An output of any kind may come in, which the code that looks for a symptom did not expect.
+        return False
+
+
+def same(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two outputs are alike: numbers within a tolerance, all else equal.
+
+    Args:
+        a: Number, string, set, array, tensor, or tuples, lists and mappings of them.
+        b: The same.
+        tolerance: Relative to the largest number of ``b``, or to 1 where that is smaller.
+
+    Returns:
+        False too where shapes or kinds differ. NaN equals NaN.
+    """
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in b)
+    if isinstance(b, list | tuple) and isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if _is_numeric(a) and _is_numeric(b):
+        x, y = _array(a), _array(b)
+        if x.shape != y.shape:
+            return False
+        finite = np.abs(y[np.isfinite(y)])
+        scale = max(1.0, float(finite.max())) if finite.size else 1.0
+        return bool(np.allclose(x, y, rtol=0, atol=tolerance * scale, equal_nan=True))
+    try:
+        return bool(a == b)
+    except Exception:
+        return False  # kinds that cannot be compared are not alike
+
+
+def _is_numeric(x: Any) -> bool:
+    if isinstance(x, Tensor | bool | int | float | complex | np.number | np.bool_):
+        return True
+    return isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
+
+
+def _array(x: Any) -> np.ndarray:
+    if isinstance(x, Tensor):
+        x = x.detach().to("cpu", torch.float64 if not x.is_complex() else torch.complex128).numpy()
+    array = np.asarray(x)
+    return array if array.dtype.kind == "c" else array.astype(np.float64)
+
+
+def _describe(values: Arguments) -> str:
+    """Values in a line; large arrays by their shape."""
+    return ", ".join(_describe_one(one) for one in values) or "no arguments"
+
+
+def _describe_one(one: Any) -> str:
+    if isinstance(one, Tensor | np.ndarray) and np.prod(one.shape) > 12:
+        kind = "tensor" if isinstance(one, Tensor) else "array"
+        return f"{kind} {list(one.shape)}"
+    text = " ".join(repr(one).split())
+    return text if len(text) <= LARGEST_PRINT else text[:LARGEST_PRINT] + " …"
