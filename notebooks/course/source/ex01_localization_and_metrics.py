@@ -46,3 +46,147 @@ check("iou", iou, seed=20_231)
 # right edges. What does it mean if it ends before it begins?
 #
 # </details>
+
+# %% [markdown]
+# ## A pair that two programs judge differently
+#
+# {{convention_flip}}
+#
+# Half-open boxes have the width $x_1 - x_0$. The programs of SAT, TS-CAM and wsolevaluation count
+# $x_1 - x_0 + 1$, as the lesson shows. On large boxes that is nearly the same. Find a pair of boxes
+# whose IoU is **below 0.5 half-open, but at least 0.5 with the + 1**: wrong for one program, right
+# for the other. Use whole numbers.
+
+# %%
+convention_flip = None  # your answer: ((x0, y0, x1, y1), (x0, y0, x1, y1))
+### BEGIN SOLUTION
+convention_flip = ((0, 0, 3, 3), (0, 0, 2, 2))  # 4 / 9 half-open, 9 / 16 with the + 1
+### END SOLUTION
+
+# %%
+check("convention_flip", convention_flip)
+### BEGIN HIDDEN TESTS
+check("convention_flip", convention_flip, seed=20_231)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Put one box into a corner of the other. Then the IoU is the ratio of their areas. Where does one
+# pixel more make the largest difference to an area?
+#
+# </details>
+
+# %% [markdown]
+# ## GT-known Loc without looking
+#
+# {{gt_known}}
+#
+# Two tables hold the IoU of each image (row) at each threshold (column): one of held-out images, one
+# of test images. Score the test images honestly: choose the threshold on the held-out images, the
+# first one where several are best, and return the percentage of test images that are right there
+# (δ = 0.5).
+#
+# In wsolevaluation's issue 36, somebody measured 85 instead of 76. When the check is content, try
+# what `test.max(axis=1)` would give, and you will know how.
+
+# %%
+import numpy as np
+
+
+def gt_known(held_out, test):
+    """GT-known Loc, percent; held_out float [M, T] and test float [N, T] -> float."""
+    ### BEGIN SOLUTION
+    chosen = (held_out >= 0.5).mean(axis=0).argmax()  # argmax takes the first of equals
+    return 100 * (test[:, chosen] >= 0.5).mean()
+    ### END SOLUTION
+
+
+# %%
+check("gt_known", gt_known)
+### BEGIN HIDDEN TESTS
+check("gt_known", gt_known, seed=20_231)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `held_out >= 0.5` is a table of hits. Its mean over one axis says how many images each threshold
+# gets right. Which axis?
+#
+# </details>
+
+# %% [markdown]
+# ## MaxBoxAccV2 from a table of IoUs
+#
+# {{max_box_acc_v2}}
+#
+# $$\text{MaxBoxAccV2} = \frac13 \sum_{\delta \in \{.3, .5, .7\}} \max_\tau \text{BoxAcc}(\tau, \delta)$$
+#
+# $\text{BoxAcc}(\tau, \delta)$ is the percentage of images whose IoU at threshold τ is at least δ.
+# Write it for a table of IoUs. Here the table is all that there is, so the maxima are taken on it.
+
+
+# %%
+def max_box_acc_v2(ious):
+    """MaxBoxAccV2, percent; ious float [N images, T thresholds] -> float."""
+    ### BEGIN SOLUTION
+    best = [100 * (ious >= delta).mean(axis=0).max() for delta in (0.3, 0.5, 0.7)]
+    return np.mean(best)
+    ### END SOLUTION
+
+
+# %%
+check("max_box_acc_v2", max_box_acc_v2)
+### BEGIN HIDDEN TESTS
+check("max_box_acc_v2", max_box_acc_v2, seed=20_231)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Write the accuracy of all thresholds for one δ first: `[N, T]` becomes `[T]`. Read the formula from
+# the inside out: what comes first, the maximum or the sum?
+#
+# </details>
+
+# %% [markdown]
+# ## PxAP in four lines
+#
+# {{pxap}}
+#
+# With masks, every pixel is a decision: it is *claimed* at a level τ if the map there is at least τ.
+# Pool the pixels of all images and write
+#
+# $$\text{PxAP} = \sum_i \text{precision}(\tau_i)\,
+#   \big(\text{recall}(\tau_i) - \text{recall}(\tau_{i+1})\big), \qquad
+#   \text{precision} = \frac{\text{hits}}{\text{claimed}}, \quad
+#   \text{recall} = \frac{\text{hits}}{\text{object pixels}}$$
+#
+# in percent. The levels rise from 0 to 1; beyond the last one nothing is claimed, so recall is 0.
+
+
+# %%
+def pxap(maps, masks, levels):
+    """PxAP, percent; maps float [N, S, S] in 0-1, masks bool [N, S, S], levels [T] -> float."""
+    ### BEGIN SOLUTION
+    hits = np.array([(masks & (maps >= level)).sum() for level in levels])
+    claimed = np.array([(maps >= level).sum() for level in levels])
+    precision, recall = hits / claimed, hits / masks.sum()
+    return 100 * (precision * -np.diff(recall, append=0)).sum()
+    ### END SOLUTION
+
+
+# %%
+check("pxap", pxap)
+### BEGIN HIDDEN TESTS
+check("pxap", pxap, seed=20_231)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `(masks & (maps >= level)).sum()` counts the hits of all images at one level. `np.diff(recall)` has
+# one number less than `recall`, and `np.diff(recall, append=0)` as many.
+#
+# </details>
