@@ -1,4 +1,4 @@
-"""Ways to use an answer that several sheets share: see ``run`` of `satkit.course.checks.Exercise`."""
+"""Ways to use an answer that several sheets share, for ``run`` of an exercise."""
 
 from __future__ import annotations
 
