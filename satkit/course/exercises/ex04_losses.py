@@ -1,0 +1,491 @@
+"""Exercises on the losses, with the toy that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, pad, softplus
+
+from satkit.course.answers import chooses, leaves_out, letters
+from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, value
+from satkit.losses import area_loss, normalization_loss, smoothing_kernel
+from satkit.losses import batch_area_loss as reference_batch_area
+
+SIDE = 12  # patches a side of the toy's maps
+
+
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**31)))
+
+
+# --------------------------------------------------------------------------------------------------
+# The toy: maps without a network, as in lesson 04
+# --------------------------------------------------------------------------------------------------
+
+
+def draw_evidence(seed: int = 0, images: int = 6) -> Tensor:
+    """Evidence for the class, of round objects: 1 on the object, 0 elsewhere.
+
+    Args:
+        seed: Of places and sizes.
+        images: B.
+
+    Returns:
+        Float [B, 12, 12].
+    """
+    rng = np.random.default_rng(seed)
+    radius = rng.uniform(2.5, 4, (images, 1, 1))
+    center = rng.uniform(4, SIDE - 5, (2, images, 1, 1))
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    inside = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 < radius**2
+    return torch.tensor(inside, dtype=torch.float32)
+
+
+def cls_loss(maps: Tensor, evidence: Tensor, skip: float = 1.0) -> Tensor:
+    """Cross-entropy of a toy classifier of two classes, which sees what the map lets through.
+
+    Args:
+        maps: [B, h, w], 0–1.
+        evidence: [B, h, w], for the right class.
+        skip: How much of the evidence a skip connection carries around the map, 0–1.
+
+    Returns:
+        Scalar > 0.
+    """
+    scores = 20 * ((maps + skip) * evidence).mean(dim=(1, 2))  # [B]
+    return softplus(-scores).mean()
+
+
+def descend(
+    loss: Callable[[Tensor, Tensor, float], Tensor], evidence: Tensor, target: float
+) -> Tensor:
+    """Let a loss act on maps that start at about 0.5, for 100 steps of gradient descent.
+
+    Args:
+        loss: Takes maps [B, h, w], evidence [B, h, w] and λ, and returns a scalar.
+        evidence: [B, h, w].
+        target: λ, the share of the images that the objects cover.
+
+    Returns:
+        Maps [B, h, w], 0–1.
+    """
+    logits = 0.5 * torch.randn(evidence.shape, generator=torch.Generator().manual_seed(0))
+    logits.requires_grad_()
+    optimizer = torch.optim.SGD([logits], lr=0.5 * logits.numel())
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(logits.sigmoid(), evidence, target).backward()
+        optimizer.step()
+    return logits.detach().sigmoid()
+
+
+# --------------------------------------------------------------------------------------------------
+# batch_area_loss
+# --------------------------------------------------------------------------------------------------
+
+
+def _batch_area(maps: Tensor, target: float) -> Tensor:
+    return (maps.mean() - target).abs()
+
+
+def _image_area(maps: Tensor, target: float) -> Tensor:
+    return (maps.mean(dim=(1, 2)) - target).abs().mean()
+
+
+def _pixel_area(maps: Tensor, target: float) -> Tensor:
+    return (maps - target).abs().mean()
+
+
+def _squared_area(maps: Tensor, target: float) -> Tensor:
+    return (maps.mean() - target).square()
+
+
+def _signed_area(maps: Tensor, target: float) -> Tensor:
+    return maps.mean() - target
+
+
+def _printed_area(maps: Tensor, target: float) -> Tensor:
+    return (torch.full_like(maps, target) - maps / maps.numel()).sum().abs()
+
+
+def _thresholded_area(maps: Tensor, target: float) -> Tensor:
+    return ((maps > 0.5).float().mean() - target).abs()
+
+
+def _detached_area(maps: Tensor, target: float) -> Tensor:
+    return torch.tensor(abs(float(maps.detach().mean()) - target))
+
+
+def _loss_and_gradient(answer: Any, maps: Tensor, target: float) -> dict[str, Any] | None:
+    """Loss of an answer, and its gradient with respect to the maps; None where it has none."""
+    leaf = maps.clone().requires_grad_()
+    loss = answer(leaf, target)
+    if loss is None:
+        return None
+    learns = isinstance(loss, Tensor) and loss.requires_grad
+    return {"loss": loss, "gradient": torch.autograd.grad(loss, leaf)[0] if learns else None}
+
+
+def _maps_and_target(rng: np.random.Generator) -> Iterator[Arguments]:
+    for target in (0.25, 0.35, 0.6):
+        generator = _generator(rng)
+        maps = torch.rand(4, 5, 5, generator=generator)
+        yield maps * torch.tensor([0.2, 0.5, 1.0, 1.0])[:, None, None], target
+
+
+# --------------------------------------------------------------------------------------------------
+# normalization_loss
+# --------------------------------------------------------------------------------------------------
+
+
+def _smooth(maps: Tensor, kernel: Tensor, mode: str = "constant") -> Tensor:
+    return conv2d(pad(maps[:, None], (1, 1, 1, 1), mode=mode), kernel[None, None])[:, 0]
+
+
+def _spread(maps: Tensor) -> Tensor:
+    return (maps * (1 - maps)).mean()
+
+
+def _norm_loss(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _spread(_smooth(maps, kernel))
+
+
+def _norm_without_filter(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _spread(maps)
+
+
+def _norm_filtered_after(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _smooth(maps * (1 - maps), kernel).mean()
+
+
+def _norm_half_filtered(maps: Tensor, kernel: Tensor) -> Tensor:
+    return (maps * (1 - _smooth(maps, kernel))).mean()
+
+
+def _norm_replicated(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _spread(_smooth(maps, kernel, "replicate"))
+
+
+def _norm_unpadded(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _spread(conv2d(maps[:, None], kernel[None, None])[:, 0])
+
+
+def _norm_summed(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _norm_loss(maps, kernel) * maps.numel()
+
+
+def _norm_of_image(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _norm_loss(maps, kernel) * len(maps)
+
+
+def _maps_and_kernel(rng: np.random.Generator) -> Iterator[Arguments]:
+    for kind in ("official", "gaussian"):
+        yield torch.rand(3, 5, 5, generator=_generator(rng)), smoothing_kernel(kind)
+
+
+# --------------------------------------------------------------------------------------------------
+# collapsing_loss
+# --------------------------------------------------------------------------------------------------
+
+END, CLASS = "the maps end", "the class has a say"
+
+
+def _collapsing(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence) + area_loss(maps)
+
+
+def _held(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence) + reference_batch_area(maps, target)
+
+
+def _class_alone(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence)
+
+
+def _area_alone(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return area_loss(maps)
+
+
+def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | None:
+    """How maps end under a loss, and whether the loss depends on the evidence."""
+    maps = torch.full_like(evidence, 0.5).requires_grad_()
+    gradients = []
+    for seen in (evidence, evidence.roll(SIDE // 2, dims=1)):
+        loss = answer(maps, seen, target)
+        if loss is None:
+            return None
+        if not (isinstance(loss, Tensor) and loss.requires_grad):
+            raise CheckFailed(
+                "collapsing_loss has no gradient with respect to the maps, so nothing moves; "
+                "compute it from `maps` with PyTorch alone, without float() or .item()"
+            )
+        gradients.append(torch.autograd.grad(loss, maps)[0])
+    area = float(descend(answer, evidence, target).mean())
+    end = "empty" if area < 0.05 else "open" if area > 0.4 else "neither empty nor open"
+    return {END: end, CLASS: not torch.allclose(*gradients, rtol=1e-4, atol=1e-9)}
+
+
+def _ends(end: str) -> Callable[[list[Trial]], bool]:
+    """Symptom: in one of the trials the maps end so."""
+    return lambda trials: any(trial.given[END] == end for trial in trials)
+
+
+def _evidence_and_target(rng: np.random.Generator) -> Iterator[Arguments]:
+    for _ in range(2):
+        evidence = draw_evidence(int(rng.integers(2**31)))
+        yield evidence, float(evidence.mean())
+
+
+TRUE = "ACE"  # of the statements in the notebook
+
+EXERCISES = (
+    Exercise(
+        name="batch_area_loss",
+        title="The batch area loss, and its gradient",
+        difficulty=1,
+        importance=3,
+        minutes=15,
+        points=3,
+        reference=_batch_area,
+        idea="Take the mean over the whole batch first, then the distance from λ.",
+        misconceptions=(
+            Misconception(
+                "the loss has no gradient",
+                "float(), .item(), .numpy() and torch.tensor() cut the loss off from the maps, so "
+                "nothing is learned and no error says so. Stay within PyTorch's operations.",
+                _detached_area,
+                lambda trials: all(trial.given["gradient"] is None for trial in trials),
+            ),
+            Misconception(
+                "each image is held to λ",
+                "The mean runs over the *batch*: one bird may be large and another small, as long "
+                "as they are λ on average. Take the distance after the mean over all images.",
+                _image_area,
+            ),
+            Misconception(
+                "each patch is held to λ",
+                "That asks for a map that is λ everywhere, the most undecided one. Take the mean "
+                "of all patches first, then its distance from λ.",
+                _pixel_area,
+            ),
+            Misconception(
+                "the distance is squared",
+                "Eq. 7 takes the absolute value, so the push is as strong near λ as far from it. "
+                "A square would fade just where the maps compete for the last bit of area.",
+                _squared_area,
+            ),
+            Misconception(
+                "the distance has a sign",
+                "Without the absolute value, smaller is always better, and the area sinks below λ "
+                "down to 0. The push has to turn round at λ.",
+                _signed_area,
+            ),
+            Misconception(
+                "λ stands inside the sum",
+                "So Eq. 7 is printed, but then λ counts once for each patch. The authors' code "
+                "takes the mean of the maps first and subtracts λ once.",
+                _printed_area,
+            ),
+            Misconception(
+                "the area is counted above a threshold",
+                "A comparison has no gradient. The soft area, the mean of the values, can be "
+                "pushed.",
+                lambda maps, target: _thresholded_area(maps, target) + 0 * maps.sum(),
+            ),
+        ),
+        cases=_maps_and_target,
+        run=_loss_and_gradient,
+    ),
+    Exercise(
+        name="area_pushes",
+        title="Batch or image: who is pushed where?",
+        difficulty=2,
+        importance=3,
+        minutes=10,
+        points=3,
+        reference={"batch": (-1, -1), "image": (-1, 1)},
+        idea="Compare with λ what each loss compares with λ: one mean of all, or each map's own. "
+        "Descent goes against the gradient.",
+        misconceptions=(
+            Misconception(
+                "the batch loss is thought to see single images",
+                "It knows only the mean of the batch, 0.35, which is above λ. So all patches of "
+                "both maps get the same push down, that of the small bird, too.",
+                {"batch": (-1, 1), "image": (-1, 1)},
+            ),
+            Misconception(
+                "the loss per image is thought to see the batch",
+                "Image by image each map is compared with λ by itself: 0.2 is below 0.25, so the "
+                "small bird's map is pushed up, until it covers background.",
+                {"batch": (-1, -1), "image": (-1, -1)},
+            ),
+            Misconception(
+                "the gradient is given, not the push",
+                "Descent goes *against* the gradient: where the area is too large, the gradient is "
+                "positive and the map is pushed down.",
+                {"batch": (1, 1), "image": (1, -1)},
+            ),
+            Misconception(
+                "batch and image are exchanged",
+                "`batch` compares one mean of all maps with λ; `image` compares each map's own.",
+                {"batch": (-1, 1), "image": (-1, -1)},
+            ),
+            Misconception(
+                "a batch near λ is thought to leave its maps alone",
+                "The absolute value pushes as hard near λ as far from it; only at λ itself it "
+                "rests. The mean is 0.35 here, and λ is 0.25.",
+                {"batch": (0, 0), "image": (-1, 1)},
+            ),
+        ),
+        run=value,
+    ),
+    Exercise(
+        name="normalization_loss",
+        title="The normalization loss, with its filter",
+        difficulty=2,
+        importance=2,
+        minutes=15,
+        points=3,
+        reference=_norm_loss,
+        idea="Filter the maps first, with zeros around them; then take the mean of M*(1 − M*).",
+        misconceptions=(
+            Misconception(
+                "the filter is left out",
+                "Eq. 8 is about M*, the *smoothed* map. Without the filter each patch decides "
+                "alone, by its noise.",
+                _norm_without_filter,
+            ),
+            Misconception(
+                "the filter comes after the product",
+                "The order matters: the product is not linear. Smooth the map first; then a patch "
+                "is drawn to the side of its neighbours.",
+                _norm_filtered_after,
+            ),
+            Misconception(
+                "only one factor is smoothed",
+                "M* is the smoothed map in both factors: M*(1 − M*).",
+                _norm_half_filtered,
+            ),
+            Misconception(
+                "the border is repeated",
+                "The authors' filter puts zeros around the map, so a border patch is a little "
+                "darker. With repeated borders the loss is another number.",
+                _norm_replicated,
+            ),
+            Misconception(
+                "the border is cut off",
+                "Without padding, a 3 × 3 filter makes a map two patches smaller, and patches at "
+                "the border hardly count. Pad with one zero at each side.",
+                _norm_unpadded,
+            ),
+            Misconception(
+                "patches are added up, not averaged",
+                "A sum would weigh more for larger maps and batches, and there are no weights that "
+                "balance the terms. Take the mean over all patches of all images.",
+                _norm_summed,
+            ),
+            Misconception(
+                "images are added up, not averaged",
+                "A sum over the images would weigh more for larger batches. Take the mean over "
+                "all patches of all images.",
+                _norm_of_image,
+            ),
+        ),
+        cases=_maps_and_kernel,
+    ),
+    Exercise(
+        name="collapsing_loss",
+        title="Make the area collapse",
+        difficulty=2,
+        importance=2,
+        minutes=20,
+        points=3,
+        reference=_collapsing,
+        idea="Add an area term to cls_loss that never stops to push down, at full weight.",
+        misconceptions=(
+            Misconception(
+                "the class has no say",
+                "An area term alone darkens everything, which is no surprise. Keep cls_loss in the "
+                "sum: the maps should collapse although the class is asked for.",
+                _area_alone,
+                lambda trials: not any(trial.given[CLASS] for trial in trials),
+            ),
+            Misconception(
+                "nothing asks for a dark background",
+                "The maps end as open as they began, or more. The class loss only ever adds; the "
+                "area has to be pushed down.",
+                _class_alone,
+                _ends("open"),
+            ),
+            Misconception(
+                "something still holds the maps",
+                "They end neither empty nor open. An area term with a target stops at the target; "
+                "without a skip connection the class needs the map; and with a small weight it "
+                "takes longer. Which area term of the lesson knows no target?",
+                _held,
+                _ends("neither empty nor open"),
+            ),
+        ),
+        cases=_evidence_and_target,
+        run=_outcome,
+    ),
+    Exercise(
+        name="why_it_collapses",
+        title="Explain the collapse",
+        difficulty=3,
+        importance=3,
+        minutes=15,
+        points=3,
+        reference=TRUE,
+        idea="Compare the gradients of the terms, at the beginning and when the class is certain.",
+        misconceptions=(
+            chooses(
+                "B",
+                TRUE,
+                "the values of the losses are compared",
+                "Descent follows gradients, not values: adding 100 to a loss changes nothing. Ask "
+                "which term still pushes, not which one is larger.",
+            ),
+            chooses(
+                "D",
+                TRUE,
+                "the class is thought to like small maps",
+                "Evidence only adds to the score here, so the class loss never pushes a patch of "
+                "the object down. It just stops pushing up.",
+            ),
+            chooses(
+                "F",
+                TRUE,
+                "the pixels are thought to have no direction",
+                "The area loss pushes every patch down with the same strength. What it lacks is "
+                "not a direction, but a size at which to stop.",
+            ),
+            leaves_out(
+                "A",
+                TRUE,
+                "that the area loss never stops is overlooked",
+                "Its gradient is 1 / (B h w) for each patch at every area, on the object and "
+                "beside it: nothing in it says when the map is small enough.",
+            ),
+            leaves_out(
+                "C",
+                TRUE,
+                "the skip connection is overlooked",
+                "With it, evidence reaches the classifier around the map. So the class is named "
+                "even with the map at 0, the loss is content, and its gradient fades.",
+            ),
+            leaves_out(
+                "E",
+                TRUE,
+                "that both area losses push alike above λ is overlooked",
+                "Above λ the batch area loss has the very same gradient. It holds the map only "
+                "because it turns round below λ.",
+            ),
+        ),
+        run=letters,
+    ),
+)
