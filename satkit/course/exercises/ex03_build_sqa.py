@@ -372,8 +372,7 @@ EXERCISES = (
             ),
             Misconception(
                 "the gate is added to the logits",
-                "`attn_mask` is added before the softmax. The gate multiplies, and it does so after "
-                "the softmax.",
+                "`attn_mask` is added before the softmax. The gate multiplies, and it does so after it.",
                 _masked_by_gate,
                 _gives(_masked_by_gate),
             ),

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad, softplus
 
 from satkit.course.answers import chooses, leaves_out, letters
 from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, value
-from satkit.losses import area_loss, normalization_loss, smoothing_kernel
+from satkit.losses import area_loss, smoothing_kernel
 from satkit.losses import batch_area_loss as reference_batch_area
 
 SIDE = 12  # patches a side of the toy's maps
@@ -226,7 +226,7 @@ def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | N
         gradients.append(torch.autograd.grad(loss, maps)[0])
     area = float(descend(answer, evidence, target).mean())
     end = "empty" if area < 0.05 else "open" if area > 0.4 else "neither empty nor open"
-    return {END: end, CLASS: not torch.allclose(*gradients, rtol=1e-4, atol=1e-9)}
+    return {END: end, CLASS: not torch.allclose(gradients[0], gradients[1], atol=1e-9)}
 
 
 def _ends(end: str) -> Callable[[list[Trial]], bool]:
