@@ -90,10 +90,8 @@ check("convention_flip", convention_flip, seed=20_231)
 # In wsolevaluation's issue 36, somebody measured 85 instead of 76. When the check is content, try
 # what `test.max(axis=1)` would give, and you will know how.
 
+
 # %%
-import numpy as np
-
-
 def gt_known(held_out, test):
     """GT-known Loc, percent; held_out float [M, T] and test float [N, T] -> float."""
     ### BEGIN SOLUTION

@@ -29,7 +29,7 @@ import torch
 
 
 def class_map(features, weights, labels):
-    """Map of each image's class; features [B, D, h, w], weights [C, D], labels int [B] -> [B, h, w]."""
+    """Maps of the labels; features [B, D, h, w], weights [C, D], labels int [B] -> [B, h, w]."""
     ### BEGIN SOLUTION
     return torch.einsum("bd,bdij->bij", weights[labels], features)
     ### END SOLUTION

@@ -126,7 +126,7 @@ check("normalization_loss", normalization_loss, seed=20_231)
 #
 # The toy of the lesson again: maps without a network are optimised directly. The evidence for the
 # class is 1 on the object and 0 elsewhere, and a skip connection carries it around the map. With the
-# class loss alone, the maps only ever open:
+# class loss alone, the object's patches open a little, and nothing ever closes:
 
 # %%
 from satkit import figures
@@ -195,7 +195,7 @@ check("why_it_collapses", why_it_collapses, seed=20_231)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Replace the skip connection: with `cls_loss(maps, evidence, skip=0.0)` in your loss, do the maps
+# Switch the skip connection off: with `cls_loss(maps, evidence, skip=0.0)` in your loss, do the maps
 # still go out? And write down the derivative of the mean of all patches with respect to one of them.
 #
 # </details>

@@ -96,17 +96,17 @@ check("cosine_lr", cosine_lr, seed=20_231)
 # up for this exercise**; each line is the mean of an epoch. All three terms are *logged*, but a fault
 # may be that one of them is missing in the sum that is trained.
 #
-# | epoch | | log 1 | log 2 | log 3 | log 4 | log 5 |
+# | epoch | loss | log 1 | log 2 | log 3 | log 4 | log 5 |
 # |---|---|---|---|---|---|---|
 # | 1 | $\mathcal L_{cls}$ | 2.81 | 3.01 | 2.80 | 2.83 | 4.72 |
-# | | $\mathcal L_{ba}$ | 0.21 | 0.09 | 0.33 | 0.15 | 0.31 |
-# | | $\mathcal L_{norm}$ | 0.13 | 0.16 | 0.12 | 0.25 | 0.20 |
+# | 1 | $\mathcal L_{ba}$ | 0.21 | 0.09 | 0.33 | 0.15 | 0.31 |
+# | 1 | $\mathcal L_{norm}$ | 0.13 | 0.16 | 0.12 | 0.25 | 0.20 |
 # | 2 | $\mathcal L_{cls}$ | 1.66 | 3.00 | 1.58 | 1.71 | 27.9 |
-# | | $\mathcal L_{ba}$ | 0.34 | 0.02 | 0.64 | 0.15 | 0.35 |
-# | | $\mathcal L_{norm}$ | 0.01 | 0.05 | 0.02 | 0.25 | 0.08 |
+# | 2 | $\mathcal L_{ba}$ | 0.34 | 0.02 | 0.64 | 0.15 | 0.35 |
+# | 2 | $\mathcal L_{norm}$ | 0.01 | 0.05 | 0.02 | 0.25 | 0.08 |
 # | 3 | $\mathcal L_{cls}$ | 0.92 | 3.00 | 0.79 | 0.95 | nan |
-# | | $\mathcal L_{ba}$ | 0.35 | 0.01 | 0.65 | 0.15 | nan |
-# | | $\mathcal L_{norm}$ | 0.00 | 0.03 | 0.01 | 0.25 | nan |
+# | 3 | $\mathcal L_{ba}$ | 0.35 | 0.01 | 0.65 | 0.15 | nan |
+# | 3 | $\mathcal L_{norm}$ | 0.00 | 0.03 | 0.01 | 0.25 | nan |
 #
 # Give each log its letter:
 #
@@ -118,9 +118,7 @@ check("cosine_lr", cosine_lr, seed=20_231)
 # - **F** nothing is wrong.
 
 # %%
-read_logs = (
-    None  # your answer: {"log 1": "…", "log 2": "…", "log 3": "…", "log 4": "…", "log 5": "…"}
-)
+read_logs = None  # your answer: {"log 1": "…", "log 2": "…", …}, a letter for each of the five
 ### BEGIN SOLUTION
 # area 0 pays λ = 0.35, area 1 pays 1 - λ = 0.65, a map of 0.5 pays 0.15 and 0.25; ln 20 = 3.00
 read_logs = {"log 1": "D", "log 2": "A", "log 3": "E", "log 4": "B", "log 5": "C"}

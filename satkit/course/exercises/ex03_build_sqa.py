@@ -372,7 +372,7 @@ EXERCISES = (
             ),
             Misconception(
                 "the gate is added to the logits",
-                "`attn_mask` is added before the softmax. The gate multiplies, and it does so after it.",
+                "`attn_mask` is added before the softmax. The gate multiplies, after the softmax.",
                 _masked_by_gate,
                 _gives(_masked_by_gate),
             ),

@@ -194,8 +194,8 @@ EXERCISES = (
             ),
             Misconception(
                 "the scales of normalization layers are decayed",
-                "`norm1.weight` is called weight, but it is a vector of scales. Judge by the number of "
-                "dimensions, not by the last part of the name alone.",
+                "`norm1.weight` is called weight, but it is a vector of scales. Judge by the "
+                "number of dimensions, not by the end of the name alone.",
                 _decayed_norms,
             ),
             Misconception(
