@@ -199,8 +199,8 @@ EXERCISES = (
             ),
             Misconception(
                 "the matrix is applied the wrong way round",
-                "The matrix acts on a colour as a column, and your colours are rows: one of the two "
-                "has to be transposed.",
+                "The matrix acts on a colour as a column, and your colours are rows: transpose "
+                "one of the two.",
                 _told_transposed,
             ),
             Misconception(
