@@ -48,7 +48,8 @@ check("attention_macs", attention_macs, seed=20_231)
 # all heads together cost?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Steps and learning rate of a run
 #
 # {{training_plan}}
@@ -82,7 +83,8 @@ check("training_plan", training_plan, seed=20_231)
 # First the batch: how many images do all processes take in one step? Then the steps of *one* epoch.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## One area for all processes
 #
 # {{shared_area_loss}}
@@ -118,7 +120,8 @@ check("shared_area_loss", shared_area_loss, seed=20_231)
 # of all?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What if the sum passes no gradient?
 #
 # {{gradient_factor}}

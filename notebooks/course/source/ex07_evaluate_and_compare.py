@@ -47,7 +47,8 @@ check("bootstrap_interval", bootstrap_interval, seed=20_231)
 # one difference for each row, and then `np.quantile`.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Who chose the threshold?
 #
 # {{three_scores}}
@@ -85,7 +86,8 @@ check("three_scores", three_scores, seed=20_231)
 # curve is the score read?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What a row of Table 1 says about the classifier
 #
 # {{class_bounds}}

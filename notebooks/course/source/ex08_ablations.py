@@ -47,7 +47,8 @@ check("reversal_chance", reversal_chance, seed=20_231)
 # the difference of two independent numbers?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Which rows may be compared?
 #
 # {{clean_pairs}}
@@ -85,7 +86,8 @@ check("clean_pairs", clean_pairs, seed=20_231)
 # pairs with the smaller number first.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Over which range is λ harmless?
 #
 # {{insensitive_range}}

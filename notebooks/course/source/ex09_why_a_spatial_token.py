@@ -49,7 +49,8 @@ check("gradient_cosine", gradient_cosine, seed=20_231)
 # end.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## One token for two wishes
 #
 # {{price_of_sharing}}
@@ -86,7 +87,8 @@ check("price_of_sharing", price_of_sharing, seed=20_231)
 # although one token has to do: when do the two wishes *agree*?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Take the conflict out of a gradient
 #
 # {{without_conflict}}

@@ -54,7 +54,8 @@ check("draw_shots", draw_shots, seed=20_231)
 # for one shot, and for three?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## «6 % of the backbone»
 #
 # {{tuned_share}}
@@ -89,7 +90,8 @@ check("tuned_share", tuned_share, seed=20_231)
 # `math.prod((3, 4))` is 12. What belongs above the line, and what below it?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## How much of it was learned?
 #
 # {{share_learned}}

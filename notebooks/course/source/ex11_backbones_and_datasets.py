@@ -54,7 +54,8 @@ check("resize_positions", resize_positions, seed=20_231)
 # `x.unflatten(2, (h, w))` cuts axis 2 into two, `x.flatten(2)` undoes it.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## The box that needs no model
 #
 # {{full_image_accuracy}}
@@ -90,7 +91,8 @@ check("full_image_accuracy", full_image_accuracy, seed=20_231)
 # What is the common area of a true box and the whole image? And what do the two cover together?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What follows from numbers of different data sets?
 #
 # {{elsewhere}}
@@ -110,9 +112,9 @@ check("full_image_accuracy", full_image_accuracy, seed=20_231)
 # - **D** To judge how much 98.80 is worth, one should know what the box of the whole image scores.
 
 # %%
-elsewhere = None  # your answer, a set of letters such as {"A", "C"}
+elsewhere = None  # your answer, letters such as "AC"
 ### BEGIN SOLUTION
-elsewhere = {"B", "D"}
+elsewhere = "BD"
 ### END SOLUTION
 
 # %%

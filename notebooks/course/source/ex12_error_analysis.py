@@ -81,7 +81,8 @@ check("likely_cause", likely_cause, seed=20_231)
 # helps). What lies straight below the true box is a box, too: which are its four corners?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Is the assistant any good?
 #
 # {{balanced_accuracy}}
@@ -113,7 +114,8 @@ check("balanced_accuracy", balanced_accuracy, seed=20_231)
 # `np.diag(matrix)` holds what was recognised. What is the whole, for each cause?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## A number that flatters
 #
 # {{flattering_matrix}}

@@ -51,7 +51,8 @@ check("told_apart", told_apart, seed=20_231)
 # `combinations(seen, 2)` gives all pairs of rows.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Say in words what the chart shows
 #
 # {{alt_text}}
@@ -87,7 +88,8 @@ check("alt_text", alt_text, seed=20_231)
 # `f"{x:g}"` writes a number without zeros at its end.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## How much does a cut axis exaggerate?
 #
 # {{bar_exaggeration}}

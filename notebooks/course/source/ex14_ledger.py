@@ -50,7 +50,8 @@ check("verdict", verdict, seed=20_231)
 # that the same lines serve for them? (What does `float("nan") > 0` give?)
 #
 # </details>
-#
+
+# %% [markdown]
 # ## How many seeds would it take?
 #
 # {{seeds_for}}
@@ -87,7 +88,8 @@ check("seeds_for", seeds_for, seed=20_231)
 # sides?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## What does «undecided» mean?
 #
 # {{undecided}}
@@ -101,9 +103,9 @@ check("seeds_for", seeds_for, seed=20_231)
 # - **D** Had the effect been +0.4 [−1.1, +1.9], the verdict would be *same direction*.
 
 # %%
-undecided = None  # your answer, a set of letters such as {"B", "C"}
+undecided = None  # your answer, letters such as "BC"
 ### BEGIN SOLUTION
-undecided = {"A", "D"}
+undecided = "AD"
 ### END SOLUTION
 
 # %%

@@ -51,7 +51,8 @@ check("upright_box", upright_box, seed=20_231)
 # the sheet do you now measure what was x?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## From the crop back to the photograph
 #
 # {{box_in_photograph}}
@@ -85,7 +86,8 @@ check("box_in_photograph", box_in_photograph, seed=20_231)
 # photograph?
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Sure of the class, wrong about the box
 #
 # {{confident_misses}}

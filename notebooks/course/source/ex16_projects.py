@@ -3,8 +3,8 @@
 #
 # Five open projects. Choose one, alone or in pairs. There is no right answer to find here, but there
 # are good and bad ways of looking for one, and the rubric of each project says what will be judged.
-# Four projects begin with a first step that checks itself; it gives no points, and shows that you
-# are on the way.
+# Each begins with a first step that checks itself; it gives no points, and shows that you are on the
+# way.
 #
 # **What every project hands in:** a notebook that runs from top to bottom with no error; a report of
 # two pages at most, with one figure (and its text alternative) and one table; and the result files
@@ -77,7 +77,8 @@ check("pixel_loss", pixel_loss, seed=20_231)
 # steep is it at 0.1? Then take the mean over all patches.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Project 2 · A data set of your own
 #
 # {{annotator_agreement}}
@@ -130,7 +131,8 @@ check("annotator_agreement", annotator_agreement, seed=20_231)
 # It is the IoU of exercise 01, for all rows at once. Row i of both arrays is the same image.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Project 3 · One claim, enough seeds
 #
 # {{claim_plan}}
@@ -175,7 +177,8 @@ check("claim_plan", claim_plan, seed=20_231)
 # compares four settings, and each of them needs every seed.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Project 4 · Two judges, fifty errors
 #
 # {{kappa}}
@@ -226,10 +229,11 @@ check("kappa", kappa, seed=20_231)
 # share do both name it by chance? Add up over the causes.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## Project 5 · Make it fail, and say why
 #
-# *Difficulty ●●● · importance ●●○ · no first step*
+# {{extra_harm}}
 #
 # Find a kind of image on which SAT fails and another method does not, and show that you know why.
 # Guessing a weakness is easy; a *control* that differs in nothing but the cause is the work.
@@ -248,7 +252,39 @@ check("kappa", kappa, seed=20_231)
 # | **Reason** | repeated, not tested | tested by looking at maps | tested by a change that should mend it, whatever came out |
 # | **Report** | cannot be run again | runs, text unclear | runs, clear, figure with text alternative |
 #
-# ## Before you hand in
+# **First step:** the number that decides. The same drawings were made with the difficulty (*hard*) and
+# without it (*twin*), and two methods were tested on all of them. How many points does the difficulty
+# cost SAT *more* than it costs the other method? Negative: it costs SAT less.
+
+
+# %%
+def extra_harm(sat_hard, sat_twin, other_hard, other_twin):
+    """Extra harm to SAT, points; hits bool [N], row i of all four is one drawing -> float."""
+    ### BEGIN SOLUTION
+    harm = [
+        100 * (twin.mean() - hard.mean())
+        for hard, twin in ((sat_hard, sat_twin), (other_hard, other_twin))
+    ]
+    return harm[0] - harm[1]
+    ### END SOLUTION
+
+
+# %%
+check("extra_harm", extra_harm)
+### BEGIN HIDDEN TESTS
+check("extra_harm", extra_harm, seed=20_231)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# What does the difficulty cost SAT? What does it cost the other method? Some images are hard for
+# everybody, and some methods are worse everywhere; neither is what you look for.
+#
+# </details>
+
+# %% [markdown]
+# **Before you hand in:**
 #
 # - Restart the kernel and run all. Does every number come out again?
 # - Is the rule by which you judge older than the result?

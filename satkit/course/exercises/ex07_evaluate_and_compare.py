@@ -65,7 +65,7 @@ def _hits_and_draws(rng: np.random.Generator) -> Iterator[Arguments]:
 Scores = tuple[float, float, float]
 
 
-def _percent(hits: np.ndarray) -> float:
+def _percent(hits: np.ndarray | np.bool_) -> float:
     return float(100 * hits.mean())
 
 

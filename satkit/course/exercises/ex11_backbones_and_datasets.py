@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from satkit.course.checks import Arguments, Exercise, Misconception, value
-from satkit.course.letters import by_letter
+from satkit.course.answers import chooses, leaves_out, letters
+from satkit.course.checks import Arguments, Exercise, Misconception
 
 # --------------------------------------------------------------------------------------------------
 # resize_positions
@@ -212,34 +212,39 @@ EXERCISES = (
         importance=2,
         minutes=10,
         points=2,
-        reference={"B", "D"},
+        reference="BD",
         idea="Within one data set methods can be compared; between data sets the images differ, "
         "too.",
-        misconceptions=by_letter(
-            {"B", "D"},
-            {
-                "A": (
-                    "scores of different data sets are compared (A)",
-                    "The images differ: large objects on plain ground are easier for every method. "
-                    "Nothing says which localizer would be better on the same images.",
-                ),
-                "B": (
-                    "the sign of the gaps is not trusted (B)",
-                    "Within each data set both methods saw the same images, so the order of the "
-                    "two can be read there, and it is the same in all three.",
-                ),
-                "C": (
-                    "a large gap is credited to one method alone (C)",
-                    "A gap has two ends. TS-CAM lies far lower on dogs than elsewhere, so its "
-                    "weakness may explain the gap as well as a strength of SAT.",
-                ),
-                "D": (
-                    "the baseline of each data set is thought superfluous (D)",
-                    "Where objects fill the images, the box of the whole image is often right. "
-                    "Without that number nobody knows how much a high score is worth.",
-                ),
-            },
+        misconceptions=(
+            chooses(
+                "A",
+                "BD",
+                "scores of different data sets are compared (A)",
+                "The images differ: large objects on plain ground are easier for every method. "
+                "Nothing says which maps would be better on the same images.",
+            ),
+            chooses(
+                "C",
+                "BD",
+                "a large gap is credited to one method alone (C)",
+                "A gap has two ends. TS-CAM lies far lower on dogs than elsewhere, so its weakness "
+                "may explain the gap as well as a strength of SAT.",
+            ),
+            leaves_out(
+                "B",
+                "BD",
+                "the sign of the gaps is not trusted (B)",
+                "Within each data set both methods saw the same images, so the order of the two "
+                "can be read there, and it is the same in all three.",
+            ),
+            leaves_out(
+                "D",
+                "BD",
+                "the baseline of each data set is thought superfluous (D)",
+                "Where objects fill the images, the box of the whole image is often right. Without "
+                "that number nobody knows how much a high score is worth.",
+            ),
         ),
-        run=value,
+        run=letters,
     ),
 )

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from satkit.course.checks import Arguments, Exercise, Misconception, value
-from satkit.course.letters import by_letter
+from satkit.course.answers import chooses, leaves_out, letters
+from satkit.course.checks import Arguments, Exercise, Misconception
 from satkit.stats import seeds_needed
 
 # --------------------------------------------------------------------------------------------------
@@ -191,33 +191,38 @@ EXERCISES = (
         importance=3,
         minutes=10,
         points=2,
-        reference={"A", "D"},
+        reference="AD",
         idea="The interval says what the runs leave open, no more.",
-        misconceptions=by_letter(
-            {"A", "D"},
-            {
-                "A": (
-                    "the verdict is thought to be final (A)",
-                    "The interval reaches over the bound on both sides, so more seeds can move the "
-                    "mean and shrink the interval to either side.",
-                ),
-                "B": (
-                    "no proof of a difference is taken for a proof of equality (B)",
-                    "The interval holds 0, but it holds +1 and −1.5, too. Equal methods would need "
-                    "an interval that is *narrow* around 0.",
-                ),
-                "C": (
-                    "undecided is read as refuted (C)",
-                    "Refuted would be an interval that lies wholly on the other side; the ledger "
-                    "calls that «contradicts».",
-                ),
-                "D": (
-                    "the word is thought to depend on the width alone (D)",
-                    "With the same width, the mean decides between the two uncertain words: on the "
-                    "claim's side it is «same direction».",
-                ),
-            },
+        misconceptions=(
+            chooses(
+                "B",
+                "AD",
+                "no proof of a difference is taken for a proof of equality (B)",
+                "The interval holds 0, but it holds +1 and −1.5, too. Equal methods would need an "
+                "interval that is *narrow* around 0.",
+            ),
+            chooses(
+                "C",
+                "AD",
+                "undecided is read as refuted (C)",
+                "Refuted would be an interval that lies wholly on the other side; the ledger calls "
+                "that «contradicts».",
+            ),
+            leaves_out(
+                "A",
+                "AD",
+                "the verdict is thought to be final (A)",
+                "The interval reaches over the bound on both sides, so more seeds can move the "
+                "mean and shrink the interval to either side.",
+            ),
+            leaves_out(
+                "D",
+                "AD",
+                "the word is thought to depend on the width alone (D)",
+                "With the same width, the mean decides between the two uncertain words: on the "
+                "claim's side it is «same direction».",
+            ),
         ),
-        run=value,
+        run=letters,
     ),
 )

@@ -180,6 +180,43 @@ def _two_judges(rng: np.random.Generator) -> Iterator[Arguments]:
         yield first.tolist(), second.tolist()
 
 
+# --------------------------------------------------------------------------------------------------
+# extra_harm
+# --------------------------------------------------------------------------------------------------
+
+Hits = np.ndarray
+
+
+def _points(hits: Hits) -> float:
+    return 100 * float(hits.mean())
+
+
+def _extra_harm(sat_hard: Hits, sat_twin: Hits, other_hard: Hits, other_twin: Hits) -> float:
+    return _points(sat_twin) - _points(sat_hard) - (_points(other_twin) - _points(other_hard))
+
+
+def _harm_on_hard(sat_hard: Hits, sat_twin: Hits, other_hard: Hits, other_twin: Hits) -> float:
+    return _points(other_hard) - _points(sat_hard)
+
+
+def _harm_to_sat(sat_hard: Hits, sat_twin: Hits, other_hard: Hits, other_twin: Hits) -> float:
+    return _points(sat_twin) - _points(sat_hard)
+
+
+def _harm_reversed(sat_hard: Hits, sat_twin: Hits, other_hard: Hits, other_twin: Hits) -> float:
+    return -_extra_harm(sat_hard, sat_twin, other_hard, other_twin)
+
+
+def _harm_relative(sat_hard: Hits, sat_twin: Hits, other_hard: Hits, other_twin: Hits) -> float:
+    sat = 1 - sat_hard.mean() / sat_twin.mean()
+    return 100 * float(sat - (1 - other_hard.mean() / other_twin.mean()))
+
+
+def _twins(rng: np.random.Generator) -> Iterator[Arguments]:
+    for images in (50, 80):
+        yield tuple(rng.random(images) < rate for rate in (0.4, 0.9, 0.45, 0.7))
+
+
 EXERCISES = (
     Exercise(
         name="pixel_loss",
@@ -325,5 +362,42 @@ EXERCISES = (
             ),
         ),
         cases=_two_judges,
+    ),
+    Exercise(
+        name="extra_harm",
+        title="Project 5 · Make it fail, and say why",
+        difficulty=3,
+        importance=2,
+        minutes=15,
+        points=0,
+        reference=_extra_harm,
+        idea="For each method: the twins' hit rate minus that of the hard drawings. Then the "
+        "difference of the two.",
+        misconceptions=(
+            Misconception(
+                "only the hard drawings are compared",
+                "A method that is worse everywhere is worse on hard drawings, too. The twins show "
+                "how good it is without the difficulty.",
+                _harm_on_hard,
+            ),
+            Misconception(
+                "the other method is left out",
+                "That says what the difficulty costs SAT. Whether it is a weakness of *SAT* shows "
+                "beside what it costs another method.",
+                _harm_to_sat,
+            ),
+            Misconception(
+                "the sign is reversed",
+                "Harm is what is lost: the twins' rate minus that of the hard drawings, SAT's "
+                "first.",
+                _harm_reversed,
+            ),
+            Misconception(
+                "harm is measured in percent of the twins",
+                "Rates are percent already, and their differences are points; do not divide again.",
+                _harm_relative,
+            ),
+        ),
+        cases=_twins,
     ),
 )
