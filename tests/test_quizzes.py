@@ -10,8 +10,7 @@ from satkit.course import load_quiz, quiz, quiz_lessons
 from satkit.course.questions import answer_buttons, read_quiz, static_text
 
 SOURCES = Path(__file__).parents[1] / "notebooks" / "source"
-QUESTION = """
-[[questions]]
+QUESTION = """[[questions]]
 id = "one"
 objective = "Do it."
 section = "Train"
@@ -27,9 +26,10 @@ feedback = "{feedback}"
 """
 
 
-def written(folder: Path, second: str = "false", feedback: str = "No, since …", more: str = ""):
+def written(folder: Path, **changes: str):
     file = folder / "05_train_cub.toml"
-    file.write_text(QUESTION.format(second=second, feedback=feedback) + more)
+    values = {"second": "false", "feedback": "No, since …", "more": "", **changes}
+    file.write_text('title = "Train"\n' + QUESTION.format(**values) + values["more"])
     return file
 
 
@@ -59,8 +59,9 @@ def test_the_right_answer_is_no_matter_of_place_or_length():
 
 
 @pytest.mark.parametrize("lesson", quiz_lessons())
-def test_sections_are_headings_of_the_lesson(lesson):
+def test_title_and_sections_are_headings_of_the_lesson(lesson):
     text = (SOURCES / f"{lesson}.py").read_text()
+    assert text.splitlines()[1] == f"# # {lesson[:2]} · {load_quiz(lesson).title}"
     headings = set(re.findall(r"^# #+ (.*)$", text, re.MULTILINE))
     sections = {one.section for one in load_quiz(lesson).questions}
     assert sections <= headings, sections - headings

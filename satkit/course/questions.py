@@ -83,10 +83,12 @@ class Quiz(Part):
 
     Attributes:
         lesson: Its name, ``01_localization_and_metrics``.
+        title: Its heading, without the number.
         questions: In the order of the lesson's sections.
     """
 
     lesson: str
+    title: Text
     questions: tuple[Question, ...] = Field(min_length=1)
 
     @validator(mode="after")
