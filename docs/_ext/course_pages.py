@@ -46,11 +46,12 @@ class QuizDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Write the questions in Markdown and parse them."""
         asked = load_quiz(self.arguments[0])
-        parts = ["After this quiz you know whether you can", ""]
-        parts += [f"- {lowered(question.objective).rstrip('.')};" for question in asked.questions]
-        parts[-1] = parts[-1].rstrip(";") + "."
-        for number, question in enumerate(asked.questions, 1):
-            parts += ["", question_page(question, number, self.read_again(question, asked.lesson))]
+        parts = [
+            question_page(question, number, self.read_again(question, asked.lesson))
+            for number, question in enumerate(asked.questions, 1)
+        ]
+        parts += ["## What these questions are for", ""]
+        parts += [f"{n}. {one.objective}" for n, one in enumerate(asked.questions, 1)]
         return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
 
     def read_again(self, question: Question, lesson: str) -> str:
@@ -107,13 +108,11 @@ def misconceptions_of(exercise: Exercise, file: str) -> str:
     if not exercise.misconceptions:
         return ""
     where = f"[{exercise.title}](/{file})" if file else exercise.title
-    ideas = [f"**{one.name}**\n: {one.idea}\n" for one in exercise.misconceptions]
+    ideas = [
+        f"**{one.name[:1].upper()}{one.name[1:]}**\n: {one.idea}\n"
+        for one in exercise.misconceptions
+    ]
     return "\n".join([f"Exercise {where} (`{exercise.name}`)", "", *ideas, ""])
-
-
-def lowered(sentence: str) -> str:
-    """A sentence with a small first letter."""
-    return sentence[:1].lower() + sentence[1:]
 
 
 def link(env: BuildEnvironment, page: str, words: str) -> nodes.Node:
