@@ -107,12 +107,21 @@ def misconceptions_of(exercise: Exercise, file: str) -> str:
     """Misconceptions of an exercise in Markdown: the wrong idea, and the right one."""
     if not exercise.misconceptions:
         return ""
-    where = f"[{exercise.title}](/{file})" if file else exercise.title
+    title = escaped(exercise.title)
+    where = f"[{title}](/{file})" if file else title
     ideas = [
-        f"**{one.name[:1].upper()}{one.name[1:]}**\n: {one.idea}\n"
+        f"**{escaped(one.name[:1].upper() + one.name[1:])}**\n: {escaped(one.idea)}\n"
         for one in exercise.misconceptions
     ]
     return "\n".join([f"Exercise {where} (`{exercise.name}`)", "", *ideas, ""])
+
+
+def escaped(text: str) -> str:
+    """Plain text as Markdown: only what stands in backticks keeps its meaning."""
+    parts = " ".join(text.split()).split("`")
+    plain = [re.sub(r"([\\*_<\[\]$#{}])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = plain
+    return "`".join(parts)
 
 
 def link(env: BuildEnvironment, page: str, words: str) -> nodes.Node:
