@@ -6,6 +6,7 @@
 """
 
 from satkit.course.checks import CheckFailed, Exercise, Misconception, Trial, check_answer
+from satkit.course.questions import load_quiz, quiz, quiz_lessons
 from satkit.course.registry import exercises_of, find_exercise, start
 
 __all__ = [
@@ -16,5 +17,8 @@ __all__ = [
     "check_answer",
     "exercises_of",
     "find_exercise",
+    "load_quiz",
+    "quiz",
+    "quiz_lessons",
     "start",
 ]
