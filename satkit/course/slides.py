@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -226,16 +225,13 @@ def provenance(lesson: Any) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
-def build(
-    out: Path, executed: Path, *, folder: Path | None = None, only: Sequence[str] = ()
-) -> list[Path]:
+def build(out: Path, executed: Path, *, folder: Path | None = None) -> list[Path]:
     """Write the lectures as HTML that needs no network: press S for the speaker's view.
 
     Args:
         out: Folder of the slides; made where it is not there.
         executed: Folder of the executed lessons.
         folder: Of the lectures' Markdown files and template; the project's where None.
-        only: Names of lectures; all where empty.
 
     Returns:
         The pages.
@@ -246,10 +242,10 @@ def build(
         ImportError: The extra `docs` is not installed.
     """
     folder = folder or notebooks.project_root() / "notebooks" / "course" / "lectures"
-    chosen = [one for one in lectures(folder) if not only or one.name in only]
-    quoted = sorted(set().union(*(one.quoted for one in chosen)))
+    written = lectures(folder)
+    quoted = sorted(set().union(*(one.quoted for one in written)))
     lessons = {number: _read_executed(executed, number) for number in quoted}
-    pages = {one.name: render(one, lessons, folder) for one in chosen}
+    pages = {one.name: render(one, lessons, folder) for one in written}
     _copy_reveal(out / "reveal")
     shutil.copy(folder / "lecture.css", out / "reveal" / "lecture.css")
     for name, page in pages.items():
