@@ -44,7 +44,7 @@ def objectives_table(docs: Path, root: Path) -> str:
         ]
         for one in read_objectives(docs / "teaching" / "objectives.toml")
     ]
-    head = ["", "You can …", "lecture", "lessons", "exercises", "quiz items"]
+    head = ["no.", "You can …", "lecture", "lessons", "exercises", "quiz items"]
     return markdown_table(head, rows)
 
 
