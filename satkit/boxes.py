@@ -4,7 +4,8 @@ A map becomes a box in three steps: resize it to the image and scale it to 0–1
 keep what is above a threshold, and draw a box around the largest connected component
 (`component_boxes`). The protocols in use differ in each step; `PROTOCOLS` lists how.
 
-All thresholds are searched in one pass over the map; `satkit._engine` explains how. A box that
+All thresholds are searched in one pass over the map; `satkit._engine` explains how (and
+`satkit._runs`, where there are only a few). A box that
 stays the same over a range of thresholds is one *bar* (box, from, to), so that all boxes at all
 thresholds are a short list.
 
@@ -22,13 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from satkit import _engine
+from satkit import _engine, _runs
 from satkit._cv2 import cv2
 from satkit.choices import check_choice
 
 Array = np.ndarray | torch.Tensor
 
 MAX_THRESHOLDS = 32_000  # levels are 16-bit numbers
+FEW_THRESHOLDS = 8  # for which the runs of rows are faster than a forest
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,7 @@ def warm_up() -> None:
     for maps in (ramp, ramp.astype(np.float32)):
         for protocol in PROTOCOLS:
             best_ious(maps, [0.5], truth, SELECTIONS, protocol)
+            component_boxes(maps, [0.5], "largest", protocol)
         _engine.histograms(maps, maps > 0.5, maps >= 0, np.array([0, 0.5, 1]))
 
 
@@ -414,9 +417,11 @@ def _tracer(
     bars [n, 6] (box, first and last row), empty unless all components are asked for.
     """
     height, width = maps.shape[1:]
-    level, room = np.empty((height, width), np.int16), _engine.scratch(height, width)
+    level = np.empty((height, width), np.int16)
     nothing = (0, 0, width, height) if rules.nothing is None else rules.nothing
     distinct, own_rows = np.unique(thresholds.astype(maps.dtype), return_inverse=True)
+    by_runs = len(distinct) <= FEW_THRESHOLDS and not rules.contours and not want_all
+    room = (_runs if by_runs else _engine).scratch(height, width)
 
     def trace(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if rules.grey:
@@ -424,7 +429,10 @@ def _tracer(
         else:
             _engine.threshold_levels(values, distinct, level)
             count, rows = len(distinct), own_rows
-        table, bars = _engine.trace(level, room, count, rules.contours, want_all)
+        if by_runs:
+            table, bars = _runs.trace(level, room, count)
+        else:
+            table, bars = _engine.trace(level, room, count, rules.contours, want_all)
         if rules.clip:
             table[:, 2:] = np.minimum(table[:, 2:], (width - 1, height - 1))
             bars[:, 2:4] = np.minimum(bars[:, 2:4], (width - 1, height - 1))

@@ -86,6 +86,14 @@ def test_maps_of_any_shape_equal_the_plain_loop(seed):
             assert np.array_equal(got, in_order(want)), i
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_a_few_thresholds_equal_the_plain_loop(seed):
+    maps = oblong_maps(seed)
+    taus = np.sort(RNG(seed).random(4))
+    for one, got in zip(maps, component_boxes(maps, taus), strict=True):
+        assert (got == np.concatenate(plain.pixel_boxes(one, taus))).all()
+
+
 @pytest.mark.parametrize("protocol", ["sat", "wsoleval"])
 def test_a_thousand_thresholds_equal_the_plain_loop(protocol):
     rng = RNG(3)
