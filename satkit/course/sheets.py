@@ -193,12 +193,21 @@ def student_source(source: str) -> str:
 
     Args:
         source: Code of the teacher's cell.
+    """
+    return HIDDEN.sub("", without_solutions(source))
+
+
+def without_solutions(source: str) -> str:
+    """Code of a cell without its solution.
+
+    Args:
+        source: Code of the teacher's cell.
 
     Returns:
         ``raise NotImplementedError()`` stands for the body of a function; a value keeps the line
         that the source gives before its solution.
     """
-    return HIDDEN.sub("", SOLUTION.sub(lambda found: _stub(found[0]), source))
+    return SOLUTION.sub(lambda found: _stub(found[0]), source)
 
 
 def _stub(solution: str) -> str:

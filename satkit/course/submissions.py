@@ -19,13 +19,14 @@ from typing import Any
 from satkit.course.sheets import student_source
 
 LARGEST_FILE = 20 << 20
+SHEET = r"(?P<sheet>ex\d\d)[^/]*"
 #: How paths of exported notebooks look, below the folder or in the zip; the first that fits counts.
 PATTERNS = {
-    "Moodle": r"(?:.*/)?(?P<student>[^/]+_\d+)_assignsubmission_file_?/?(?:.*/)?(?P<sheet>ex\d\d)[^/]*",
-    "Canvas": r"(?:.*/)?(?P<student>[^/_]+_(?:LATE_)?\d+)_\d+_(?P<sheet>ex\d\d)[^/]*",
-    "nbgrader": r"(?:.*/)?(?P<student>[^/]+)/(?P<sheet>ex\d\d)[^/]*/[^/]+",
-    "folders": r"(?:.*/)?(?P<student>[^/]+)/(?P<sheet>ex\d\d)[^/]*",
-    "flat": r"(?:.*/)?(?P<student>[^/_]+)_(?:[^/]*_)?(?P<sheet>ex\d\d)[^/]*",
+    "Moodle": rf"(?:.*/)?(?P<student>[^/]+_\d+)_assignsubmission_file_?/?(?:.*/)?{SHEET}",
+    "Canvas": rf"(?:.*/)?(?P<student>[^/_]+_(?:LATE_)?\d+)_\d+_{SHEET}",
+    "nbgrader": rf"(?:.*/)?(?P<student>[^/]+)/{SHEET}/[^/]+",
+    "folders": rf"(?:.*/)?(?P<student>[^/]+)/{SHEET}",
+    "flat": rf"(?:.*/)?(?P<student>[^/_]+)_(?:[^/]*_)?{SHEET}",
 }
 
 
@@ -212,7 +213,7 @@ def rebuild(teacher: Any, student: Any) -> Rebuilt:
     for index, cell in enumerate(teacher.cells):
         mine = [number for number, place in enumerate(places) if place == index]
         copy = deepcopy(cell)
-        if cell.metadata.get("nbgrader", {}).get("solution"):
+        if is_marked(cell, "solution"):
             _answer(copy, [student.cells[number].source for number in mine], rebuilt)
         rebuilt.cells.append(copy)
         for number in mine:
@@ -224,11 +225,16 @@ def rebuild(teacher: Any, student: Any) -> Rebuilt:
     return rebuilt
 
 
+def is_marked(cell: Any, what: str) -> bool:
+    """Whether nbgrader's metadata of a teacher's cell say that it is a `grade` or `solution`."""
+    return bool(cell.metadata.get("nbgrader", {}).get(what))
+
+
 def _refuse_others(teacher: Any, places: list[int | None]) -> None:
     graded = {
         index
         for index, cell in enumerate(teacher.cells)
-        if {"grade", "solution"} & {k for k, v in cell.metadata.get("nbgrader", {}).items() if v}
+        if is_marked(cell, "grade") or is_marked(cell, "solution")
     }
     if graded and not graded & set(places):
         raise BrokenSubmission("no exercise of this sheet is in it; is it another notebook?")
@@ -236,9 +242,10 @@ def _refuse_others(teacher: Any, places: list[int | None]) -> None:
 
 def _places(teacher: list[Any], student: list[Any]) -> list[int | None]:
     """For each cell of a student the teacher's cell that it comes from."""
-    by_id = {c.metadata.nbgrader.grade_id: i for i, c in enumerate(teacher) if "nbgrader" in c.metadata}  # fmt: skip
-    by_text = {_plain(student_source(c.source)): i for i, c in enumerate(teacher)}
-    by_cell = {c.id: i for i, c in enumerate(teacher)}
+    marked = [(index, cell) for index, cell in enumerate(teacher) if "nbgrader" in cell.metadata]
+    by_id = {cell.metadata.nbgrader.grade_id: index for index, cell in marked}
+    by_text = {_plain(student_source(cell.source)): index for index, cell in enumerate(teacher)}
+    by_cell = {cell.id: index for index, cell in enumerate(teacher)}
     places: list[int | None] = []
     for cell in student:
         known = cell.metadata.get("nbgrader")
@@ -258,7 +265,7 @@ def _find_checks(teacher: list[Any], student: list[Any], places: list[int | None
     checks = {
         cell.metadata.nbgrader.grade_id: index
         for index, cell in enumerate(teacher)
-        if cell.metadata.get("nbgrader", {}).get("grade")
+        if is_marked(cell, "grade")
     }
     for number, cell in enumerate(student):
         named = re.match(r"\s*check\(\s*[\"'](\w+)[\"']", cell.source)
@@ -269,9 +276,9 @@ def _find_checks(teacher: list[Any], student: list[Any], places: list[int | None
 def _find_answers(teacher: list[Any], student: list[Any], places: list[int | None]) -> None:
     """Find answers by what they define: the last cell before the check that defines all of it."""
     for index, cell in enumerate(teacher):
-        if not cell.metadata.get("nbgrader", {}).get("solution") or index in places:
+        if not is_marked(cell, "solution") or index in places:
             continue
-        checks = [i for i in range(index, len(teacher)) if teacher[i].metadata.get("nbgrader", {}).get("grade")]  # fmt: skip
+        checks = [i for i in range(index, len(teacher)) if is_marked(teacher[i], "grade")]
         end = places.index(checks[0]) if checks and checks[0] in places else len(student)
         wanted = defined(student_source(cell.source))
         for number in reversed(range(len(student))):
@@ -297,7 +304,8 @@ def defined(code: str) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}  # fmt: skip
+            parts = [part for target in targets for part in ast.walk(target)]
+            names |= {part.id for part in parts if isinstance(part, ast.Name)}
     return names
 
 

@@ -8,6 +8,7 @@ check, numpy, ``print``) makes a wrong output right.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -44,15 +45,8 @@ def main() -> None:
 
 def _import_what_sheets_use() -> None:
     """Once here rather than in every child."""
-    import matplotlib.pyplot
-    import pandas
-    import torch
-
-    import satkit.losses
-    import satkit.model
-
-    torch.set_num_threads(1)
-    del matplotlib.pyplot, pandas
+    for name in ("matplotlib.pyplot", "pandas", "satkit.losses", "satkit.methods", "satkit.model"):
+        importlib.import_module(name)
 
 
 def _grade(job: Record, limits: sandbox.Limits) -> Record:
@@ -90,7 +84,8 @@ def _asked(job: Record, ran: list[Record], index: int, call: int) -> Record:
     """What the child gave for a call; which exercise that is, the job says and not the child."""
     name, _, seed = job["cells"][index]["calls"][call]
     given = [one for one in ran if (one.get("cell"), one.get("call")) == (index, call)]
-    return {**(given[-1] if given else {}), "cell": index, "call": call, "exercise": name, "seed": seed}  # fmt: skip
+    place = {"cell": index, "call": call, "exercise": name, "seed": seed}
+    return {**(given[-1] if given else {}), **place}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -98,9 +93,7 @@ def _asked(job: Record, ran: list[Record], index: int, call: int) -> Record:
 # --------------------------------------------------------------------------------------------------
 
 
-def _in_child(
-    function: Callable[[Send], None], limits: sandbox.Limits
-) -> tuple[list[Record], str]:
+def _in_child(function: Callable[[Send], None], limits: sandbox.Limits) -> tuple[list[Record], str]:
     """Call a function in a limited child with a folder of its own.
 
     Returns:
@@ -263,7 +256,8 @@ def _run_code(shell: Any, code: str, seconds: float) -> list[Record]:
 
 def _display(data: Record) -> Record:
     """A text or picture; HTML and scripts of students do not come into the teacher's browser."""
-    kept = {kind: data[kind] for kind in ("text/plain", "image/png") if isinstance(data.get(kind), str)}  # fmt: skip
+    kinds = [kind for kind in ("text/plain", "image/png") if isinstance(data.get(kind), str)]
+    kept = {kind: data[kind] for kind in kinds}
     if "text/plain" in kept:
         kept["text/plain"] = _cut(kept["text/plain"])
     return {"output_type": "display_data", "data": kept, "metadata": {}}
@@ -289,7 +283,9 @@ def _give(
             answer = eval(expression, shell.user_ns)
             with suppress(TypeError):
                 return {"answer": transport.encode(answer)}
-            return {"outputs": [transport.encode(one) for one in outputs_of(exercise, answer, seed)]}
+            return {
+                "outputs": [transport.encode(one) for one in outputs_of(exercise, answer, seed)]
+            }
     except NameError as error:
         return {"failed": f"{exercise.name} is not there: {error}"}
     except CheckFailed as error:
