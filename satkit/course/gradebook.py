@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sysconfig
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def _convert(kind: type[BaseConverter], root: Path, config: Config, **course: st
     converter = kind(coursedir=folder, config=config)
     converter.log, converter.force = log, True
     try:
-        converter.start()
+        with warnings.catch_warnings(action="ignore"):  # of nbgrader's own use of its database
+            converter.start()
     except NbGraderException as error:
         raise RuntimeError(f"nbgrader: {error}\n{log.handlers[0].text()}") from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator
 from copy import deepcopy
@@ -82,7 +83,7 @@ def find_submissions(
         if not names:
             left_out.append(f"{path}: no student and sheet in its path")
             continue
-        student = re.sub(r"[^\w.@-]+", "_", names[0]["student"].replace("_LATE_", "_")).strip("_.")
+        student = re.sub(r"[^\w.@-]+", "_", names[0]["student"].replace("_LATE_", "_")).lstrip(".")
         one = Submission(student or "_", names[0]["sheet"][:4], path, data)
         if earlier := found.get((one.student, one.sheet)):
             left_out.append(f"{earlier.path}: {path} counts instead")
@@ -157,7 +158,8 @@ def read_notebook(data: bytes) -> Any:
     if not data.strip():
         raise BrokenSubmission(f"the file is empty, or larger than {LARGEST_FILE >> 20} MB")
     try:
-        notebook = nbformat.reads(data.decode("utf-8-sig"), as_version=4)
+        with warnings.catch_warnings(action="ignore"):  # of cell ids that stand twice
+            notebook = nbformat.reads(data.decode("utf-8-sig"), as_version=4)
         cells = [(cell.cell_type, cell.source, cell.metadata) for cell in notebook.cells]
     except RecursionError:
         raise BrokenSubmission("the file is no notebook: it is nested too deeply") from None

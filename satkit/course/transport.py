@@ -25,8 +25,15 @@ def encode(value: Any) -> Any:
         TypeError: It is, or holds, something else, such as a function.
     """
     match value:
-        case None | bool() | int() | float() | str():
-            return value if type(value) in (type(None), bool, int, str) else {"float": repr(value)}
+        case np.ndarray() | np.generic() if np.asarray(value).dtype.kind in "biufcSU":
+            array = np.asarray(value)
+            data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+            scalar = isinstance(value, np.generic)
+            return {"array": data, "kind": array.dtype.str, "shape": array.shape, "scalar": scalar}
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return {"float": repr(float(value))}
         case complex():
             return {"complex": [repr(value.real), repr(value.imag)]}
         case Tensor():
@@ -34,25 +41,16 @@ def encode(value: Any) -> Any:
             kind = str(array.dtype).removeprefix("torch.")
             wide = array.float() if array.dtype == torch.bfloat16 else array
             return {"tensor": encode(wide.numpy()), "kind": kind, "grad": value.requires_grad}
-        case np.ndarray() | np.generic() if np.asarray(value).dtype.kind in "biufcSU":
-            array = np.asarray(value)
-            data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
-            scalar = isinstance(value, np.generic)
-            return {"array": data, "kind": array.dtype.str, "shape": array.shape, "scalar": scalar}
         case Mapping():
             return {"mapping": [[encode(key), encode(one)] for key, one in value.items()]}
         case list() | tuple():
-            return {type_name(value): [encode(one) for one in value]}
+            kind = "list" if isinstance(value, list) else "tuple"  # named tuples are tuples
+            return {kind: [encode(one) for one in value]}
         case set() | frozenset():
             return {"set": [encode(one) for one in value]}
         case torch.dtype() | torch.device() | np.dtype():
             return {"name": str(value)}
     raise TypeError(f"{type(value).__name__} cannot be judged; give numbers, arrays or tensors")
-
-
-def type_name(value: list[Any] | tuple[Any, ...]) -> str:
-    """Kind of a sequence; named tuples are tuples."""
-    return "list" if isinstance(value, list) else "tuple"
 
 
 def decode(value: Any) -> Any:
