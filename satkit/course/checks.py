@@ -247,6 +247,8 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         finite = np.abs(y[np.isfinite(y)])
         scale = max(1.0, float(finite.max())) if finite.size else 1.0
         return bool(np.allclose(x, y, rtol=0, atol=tolerance * scale, equal_nan=True))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.array_equal(a, b))  # of strings
     try:
         return bool(a == b)
     except Exception:

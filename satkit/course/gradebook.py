@@ -13,6 +13,7 @@ from typing import Any
 from satkit.course.sheets import without_solutions
 
 try:
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
     from nbgrader import preprocessors
     from nbgrader.converters import (
         Autograde,
@@ -55,6 +56,7 @@ def configure(config: Any) -> None:
     ]
     # Pages are read without a network, and submissions may hold HTML.
     config.HTMLExporter.sanitize_html = True
+    config.SanitizeHTML.tags = [*SanitizeHTML().tags, "details", "summary"]
     for name in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"):
         config.HTMLExporter[name] = ""
 
@@ -135,14 +137,15 @@ def record_grades(root: Path, sheet: str, student: str) -> None:
     _convert(Autograde, root, config, submitted_directory=EXECUTED, **place)
     _convert(GenerateFeedback, root, Config(), **place)
     page = root / "feedback" / student / sheet / f"{sheet}.html"
-    page.write_text(without_remote_scripts(page.read_text()))
+    page.write_text(mend_page(page.read_text()))
 
 
-def without_remote_scripts(html: str) -> str:
-    """Remove scripts and styles that a page would fetch from elsewhere.
+def mend_page(html: str) -> str:
+    """Remove what a page would fetch from elsewhere, and wrap its long lines.
 
     Args:
-        html: A page.
+        html: Page of nbgrader.
     """
+    html = html.replace("</head>", "<style>pre { white-space: pre-wrap; }</style></head>")
     html = re.sub(r"<script[^>]*\bsrc=\"[^\"]*\"[^>]*>\s*</script>", "", html)
     return re.sub(r"<link[^>]*href=\"https?:[^>]*>", "", html)

@@ -152,9 +152,7 @@ def teacher_notebook(sheet: str, text: str) -> Any:
     Raises:
         ValueError: A ``{{name}}`` is no exercise of the sheet.
     """
-    import nbformat
-
-    notebook = nbformat.reads(from_source(text), as_version=4)
+    notebook = _read(text)
     counts: dict[str, int] = {}
     for part in parts_of(notebook):
         part.cell.source = FACTS.sub(lambda found: _facts(found[1], sheet), part.cell.source)
@@ -165,6 +163,14 @@ def teacher_notebook(sheet: str, text: str) -> Any:
         if part.role in (*LOCKED, "answer"):
             part.cell.metadata["nbgrader"] = _metadata(part, own, sheet)
     return notebook
+
+
+def _read(text: str) -> Any:
+    """Notebook of a source; a hint and the next task are cells of their own."""
+    import nbformat
+
+    apart = text.replace("\n# </details>\n#\n# ## ", "\n# </details>\n\n# %% [markdown]\n# ## ")
+    return nbformat.reads(from_source(apart), as_version=4)
 
 
 def _facts(name: str, sheet: str) -> str:
@@ -183,6 +189,8 @@ def _metadata(part: Part, grade_id: str, sheet: str) -> dict[str, Any]:
         "task": False,
         "cell_type": part.cell.cell_type,
     }
+    if is_check and not part.exercise:
+        raise ValueError(f"{part.cell.source!r} stands before the first {{{{name}}}} line")
     if is_check:
         found["points"] = registry.find_exercise(part.exercise, sheet).points
     return found
@@ -297,9 +305,7 @@ def check_source(sheet: str, text: str) -> Iterator[str]:
     Yields:
         One line a problem.
     """
-    import nbformat
-
-    parts = parts_of(nbformat.reads(from_source(text), as_version=4))
+    parts = parts_of(_read(text))
     roles = [part.role for part in parts if part.cell.cell_type == "code"]
     if roles.count("parameters") != 1:
         yield f"{roles.count('parameters')} cells are tagged `parameters`; there must be one"

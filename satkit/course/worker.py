@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -59,13 +60,13 @@ def _grade(job: Record, limits: sandbox.Limits) -> Record:
     Returns:
         `cells`: outputs and verdicts, as far as it came; `stopped`: why not further, or "".
     """
-    ran, stopped = _in_child(lambda send: run_cells(job, limits.cell_seconds, send), limits)
+    ran, stopped = in_child(lambda send: run_cells(job, limits.cell_seconds, send), limits)
     cells: list[Record] = [{"shown": [], "verdicts": []} for _ in job["cells"]]
     for record in ran:
         if isinstance(record.get("shown"), list) and record.get("cell") in range(len(cells)):
             cells[record["cell"]]["shown"] = record["shown"]
     asked = [_asked(job, ran, *place) for place in _calls(job)]
-    judged, broken = _in_child(lambda send: judge_all(job["sheet"], asked, send), limits)
+    judged, broken = in_child(lambda send: judge_all(job["sheet"], asked, send), limits)
     verdicts = {(one.get("cell"), one.get("call")): one for one in judged}
     for index, call in _calls(job):
         reason = stopped or broken or "it was not reached"
@@ -93,7 +94,7 @@ def _asked(job: Record, ran: list[Record], index: int, call: int) -> Record:
 # --------------------------------------------------------------------------------------------------
 
 
-def _in_child(function: Callable[[Send], None], limits: sandbox.Limits) -> tuple[list[Record], str]:
+def in_child(function: Callable[[Send], None], limits: sandbox.Limits) -> tuple[list[Record], str]:
     """Call a function in a limited child with a folder of its own.
 
     Returns:
@@ -200,8 +201,7 @@ def run_cells(job: Record, cell_seconds: float, send: Send) -> None:
     Args:
         job: `sheet` and `cells`.
         cell_seconds: Time limit of each cell and each call of a check.
-        send: Takes `cell` and `shown`; or `cell`, `call` and one of `outputs` (of a function, one
-            an input), `answer` (a value) and `failed` (a message).
+        send: Takes `cell` and `shown`; or `cell`, `call` and what :func:`give` gives.
     """
     shell = _shell()
     for index, cell in enumerate(job["cells"]):
@@ -210,7 +210,8 @@ def run_cells(job: Record, cell_seconds: float, send: Send) -> None:
             continue
         for number, (name, expression, seed) in enumerate(cell["calls"]):
             exercise = find_exercise(name, job["sheet"])
-            found = _give(shell, exercise, expression, seed, cell_seconds)
+            with _swallowed(StringIO()), _time_limit(cell_seconds):
+                found = give(exercise, partial(eval, expression, shell.user_ns), seed)
             send({"cell": index, "call": number, "exercise": name, "seed": seed, **found})
 
 
@@ -273,19 +274,22 @@ def _cut(text: str) -> str:
     return text[:LONGEST_TEXT] + "\n… (cut: the output is too long)" if cut else text
 
 
-def _give(
-    shell: Any, exercise: Exercise, expression: str, seed: int, seconds: float
-) -> dict[str, Any]:
-    """What an answer is or gives, as data."""
-    silent = StringIO()
+def give(exercise: Exercise, read: Callable[[], Any], seed: int) -> dict[str, Any]:
+    """What an answer is or gives, as data.
+
+    Args:
+        exercise: What was asked.
+        read: Gives the answer.
+        seed: Of the drawn inputs.
+
+    Returns:
+        One of `answer` (a value), `outputs` (of a function, one an input) and `failed` (a message).
+    """
     try:
-        with _time_limit(seconds), _swallowed(silent):
-            answer = eval(expression, shell.user_ns)
-            with suppress(TypeError):
-                return {"answer": transport.encode(answer)}
-            return {
-                "outputs": [transport.encode(one) for one in outputs_of(exercise, answer, seed)]
-            }
+        answer = read()
+        with suppress(TypeError):
+            return {"answer": transport.encode(answer)}
+        return {"outputs": [transport.encode(one) for one in outputs_of(exercise, answer, seed)]}
     except NameError as error:
         return {"failed": f"{exercise.name} is not there: {error}"}
     except CheckFailed as error:
