@@ -69,8 +69,8 @@ def _convert(kind: type[BaseConverter], root: Path, config: Config, **course: st
     """
     configure(config)
     _find_programs()
-    log = logging.getLogger(f"satkit.course.{kind.__name__}")
-    log.handlers, log.propagate = [_Notes()], False
+    log, notes = logging.getLogger(f"satkit.course.{kind.__name__}"), _Notes()
+    log.handlers, log.propagate = [notes], False
     folder = CourseDirectory(root=str(root.resolve()), config=config, **course)
     converter = kind(coursedir=folder, config=config)
     converter.log, converter.force = log, True
@@ -78,7 +78,7 @@ def _convert(kind: type[BaseConverter], root: Path, config: Config, **course: st
         with warnings.catch_warnings(action="ignore"):  # of nbgrader's own use of its database
             converter.start()
     except NbGraderException as error:
-        raise RuntimeError(f"nbgrader: {error}\n{log.handlers[0].text()}") from None
+        raise RuntimeError(f"nbgrader: {error}\n{notes.text()}") from None
 
 
 def _find_programs() -> None:

@@ -432,7 +432,8 @@ def _keep(
 
 def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:
     """Write `grades.csv` and `summary.csv` from all that was graded."""
-    rows, notes = [], {}
+    rows: list[Row] = []
+    notes: dict[str, list[str]] = {}
     for path in sorted((root / "graded").glob("*/*.json")):
         state = json.loads(path.read_text())
         rows += state["rows"]

@@ -37,9 +37,9 @@ def encode(value: Any) -> Any:
         case complex():
             return {"complex": [repr(value.real), repr(value.imag)]}
         case Tensor():
-            array = value.detach().cpu().resolve_conj().resolve_neg()
-            kind = str(array.dtype).removeprefix("torch.")
-            wide = array.float() if array.dtype == torch.bfloat16 else array
+            tensor = value.detach().cpu().resolve_conj().resolve_neg()
+            kind = str(tensor.dtype).removeprefix("torch.")
+            wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
             return {"tensor": encode(wide.numpy()), "kind": kind, "grad": value.requires_grad}
         case Mapping():
             return {"mapping": [[encode(key), encode(one)] for key, one in value.items()]}

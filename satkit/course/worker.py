@@ -246,7 +246,7 @@ def _run_code(shell: Any, code: str, seconds: float) -> list[Record]:
                 errors.append(_error("SystemExit", str(stop), [f"SystemExit: {stop}"]))
         except BaseException as error:
             errors.append(_error(type(error).__name__, str(error), [f"{error!r}"]))
-    shown = [
+    shown: list[Record] = [
         {"output_type": "stream", "name": name, "text": _cut(text)}
         for name, text in (("stdout", captured.stdout), ("stderr", captured.stderr))
         if text
