@@ -141,11 +141,12 @@ def record_grades(root: Path, sheet: str, student: str) -> None:
 
 
 def mend_page(html: str) -> str:
-    """Remove what a page would fetch from elsewhere, and wrap its long lines.
+    """Remove what a page would fetch from elsewhere, wrap long lines, and name the exercises.
 
     Args:
         html: Page of nbgrader.
     """
+    html = re.sub(r'<a href="#([\w-]+)">Test cell</a>', r'<a href="#\1">\1</a>', html)
     html = html.replace("</head>", "<style>pre { white-space: pre-wrap; }</style></head>")
     html = re.sub(r"<script[^>]*\bsrc=\"[^\"]*\"[^>]*>\s*</script>", "", html)
     return re.sub(r"<link[^>]*href=\"https?:[^>]*>", "", html)

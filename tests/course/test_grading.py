@@ -39,6 +39,7 @@ def test_a_wrong_answer_loses_its_points_only_and_is_told_why(trial):
     assert row["status"] == "wrong"
     assert "the common area is counted twice" in row["message"]
     assert "their sum counts it twice" in page(trial, "double")
+    assert '<a href="#iou">iou</a>' in page(trial, "double")
 
 
 @pytest.mark.parametrize(
