@@ -262,6 +262,57 @@ def ledger_command(
     print(paper.ledger_text(table))
 
 
+course_app = typer.Typer(
+    help="For teachers: release the exercise notebooks, and grade what students hand in.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(course_app, name="course")
+
+
+@course_app.command("release")
+def course_release_command(
+    out: Annotated[str, typer.Argument(help="Course folder to make, or to renew.")],
+    sheet: Annotated[
+        list[str] | None, typer.Option(help="Such as ex01; may be repeated; all if not given.")
+    ] = None,
+) -> None:
+    """Make a course folder: sources, student edition, gradebook, and a README for you."""
+    from satkit.course.release import release
+
+    release(out, sheet)
+
+
+@course_app.command("grade")
+def course_grade_command(
+    submissions: Annotated[str, typer.Argument(help="Folder or zip file, as your LMS exports it.")],
+    course: Annotated[str, typer.Option(help="Course folder that `release` made.")],
+    sheet: Annotated[
+        list[str] | None, typer.Option(help="Such as ex01; may be repeated; all if not given.")
+    ] = None,
+    pattern: Annotated[
+        str,
+        typer.Option(
+            help="Regular expression for paths with the groups student and sheet; those of "
+            "nbgrader, Moodle, Canvas and plain folders are known without."
+        ),
+    ] = "",
+    cell_seconds: Annotated[float, typer.Option(help="Time limit of a cell.")] = 20.0,
+    total_seconds: Annotated[float, typer.Option(help="Time limit of a submission.")] = 120.0,
+    memory: Annotated[float, typer.Option(help="Memory limit of a submission, in GB.")] = 2.0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many are graded at a time.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Grade also what is unchanged.")] = False,
+) -> None:
+    """Grade submissions in isolation: grades.csv, summary.csv and feedback pages."""
+    from satkit.course.grading import grade
+    from satkit.course.sandbox import Limits
+
+    limits = Limits(cell_seconds, total_seconds, int(memory * 2**30))
+    with interruptible("what is graded is kept; run the same again to go on"):
+        grade(submissions, course, sheet, pattern or None, limits, jobs, force)
+    print(f"grades: {course}/grades.csv, {course}/summary.csv; pages: {course}/feedback/")
+
+
 def _check_out(out: str) -> None:
     if out and not Path(out).absolute().parent.is_dir():
         raise ValueError(f"--out is {out!r}, but there is no folder {str(Path(out).parent)!r}")

@@ -767,7 +767,7 @@ def from_source(text: str) -> str:
 
 
 def pair(folder: Path | None = None) -> list[str]:
-    """Write every `notebooks/NAME.ipynb` from `notebooks/source/NAME.py`.
+    """Write every `notebooks/NAME.ipynb` from `notebooks/source/NAME.py`, and the exercises too.
 
     Args:
         folder: the folder of the .ipynb files; the project's `notebooks/` where None.
@@ -782,11 +782,11 @@ def pair(folder: Path | None = None) -> list[str]:
         if not target.exists() or target.read_text() != text:
             target.write_text(text)
             changed.append(source.stem)
-    return changed
+    return changed + (_sheets().pair(folder / "course") if _has_sheets(folder) else [])
 
 
 def check(folder: Path | None = None) -> list[str]:
-    """Look for what is wrong with the notebooks, without running them.
+    """Look for what is wrong with the notebooks and exercise sheets, without running them.
 
     Args:
         folder: the folder of the .ipynb files; the project's `notebooks/` where None.
@@ -804,7 +804,17 @@ def check(folder: Path | None = None) -> list[str]:
             problems.append(f"{name}: not what source/{name}.py gives; run `make notebooks`")
         if path.exists():
             problems += [f"{name}: {problem}" for problem in _check_one(name, _read(path))]
-    return problems
+    return problems + (_sheets().check(folder / "course") if _has_sheets(folder) else [])
+
+
+def _has_sheets(folder: Path) -> bool:
+    return (folder / "course" / "source").is_dir()
+
+
+def _sheets() -> Any:
+    from satkit.course import sheets  # and with it torch
+
+    return sheets
 
 
 def _check_one(name: str, notebook: Any) -> list[str]:

@@ -120,10 +120,45 @@ def check_answer(exercise: Exercise, answer: Any, seed: int = 0) -> str:
     Raises:
         CheckFailed: It is not right; the message names the misconception where one explains it.
     """
-    cases = list(exercise.cases(np.random.default_rng(seed)))
+    return judge(exercise, outputs_of(exercise, answer, seed), seed)
+
+
+def outputs_of(exercise: Exercise, answer: Any, seed: int = 0) -> list[Any]:
+    """What an answer gives on drawn inputs.
+
+    Args:
+        exercise: What was asked.
+        answer: A function, class or value, as the exercise asks for.
+        seed: Of the drawn inputs.
+
+    Returns:
+        One output an input.
+
+    Raises:
+        CheckFailed: It is not written yet, stops with an error, gives nothing or changes inputs.
+    """
+    cases = exercise.cases(np.random.default_rng(seed))
+    return [_use(exercise, answer, arguments) for arguments in cases]
+
+
+def judge(exercise: Exercise, outputs: list[Any], seed: int = 0) -> str:
+    """Compare the outputs of an answer with those of the reference.
+
+    Args:
+        exercise: What was asked.
+        outputs: Of :func:`outputs_of` with the same seed.
+        seed: Of the drawn inputs.
+
+    Returns:
+        What to say: that it is right, on how many inputs.
+
+    Raises:
+        CheckFailed: It is not right; the message names the misconception where one explains it.
+        ValueError: The number of outputs is not that of the inputs.
+    """
     trials = []
-    for arguments in cases:
-        given = _use(exercise, answer, arguments)
+    cases = exercise.cases(np.random.default_rng(seed))
+    for arguments, given in zip(cases, outputs, strict=True):
         expected = exercise.run(exercise.reference, *copy.deepcopy(arguments))
         trials.append(Trial(arguments, expected, given))
     wrong = [trial for trial in trials if not same(trial.given, trial.expected, exercise.tolerance)]
@@ -214,6 +249,8 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         finite = np.abs(y[np.isfinite(y)])
         scale = max(1.0, float(finite.max())) if finite.size else 1.0
         return bool(np.allclose(x, y, rtol=0, atol=tolerance * scale, equal_nan=True))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.array_equal(a, b))  # of strings
     try:
         return bool(a == b)
     except Exception:

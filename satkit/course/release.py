@@ -1,0 +1,96 @@
+"""A course folder for a teacher: sources, the student edition, a gradebook and a README."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from satkit.course import gradebook, sheets
+
+CONFIG = '''\
+"""Settings for nbgrader, which looks for this file in the current folder."""
+
+from satkit.course.gradebook import configure
+
+c = get_config()  # noqa: F821
+c.CourseDirectory.course_id = "satkit"
+configure(c)
+'''
+
+README = """\
+# This course in three commands
+
+1. `python -m satkit course release {folder}` made this folder. Give your students what is in
+   `student_edition.zip`: the exercise notebooks without solutions and hidden tests. Students need
+   satkit (`pip install 'satkit[notebooks]'`).
+2. `python -m satkit course grade SUBMISSIONS --course {folder}` grades what they hand in: a folder
+   or a zip file as your LMS exports it. Run it again when more comes in; what was graded and has
+   not changed is not graded again.
+3. `nbgrader formgrader` (in this folder: `jupyter lab`, then *Nbgrader › Formgrader*) is for those
+   who want to change points or write comments by hand. It is optional.
+
+What is here:
+
+- `source/`: the notebooks with solutions. Keep them to yourself.
+- `release/`: the same without solutions; what `student_edition.zip` holds.
+- `gradebook.db`: nbgrader's database.
+- `grades.csv`, `summary.csv`: the result of grading, by exercise and by student.
+- `feedback/STUDENT/SHEET/SHEET.html`: one page for each submission, to be given back.
+- `submitted/`, `executed/`, `autograded/`, `graded/`: what grading keeps for itself.
+
+Do not run `nbgrader autograde` on submissions of people that you do not trust: it runs them without
+any isolation. `python -m satkit course grade` isolates them.
+"""
+
+
+def release(
+    out: str | Path, asked: list[str] | None = None, say: Callable[[str], None] = print
+) -> list[str]:
+    """Make or renew a course folder.
+
+    Args:
+        out: The folder.
+        asked: Sheets to release, ``ex01`` or full names; all where None or empty.
+        say: Takes progress lines.
+
+    Returns:
+        Full names of the sheets that were released.
+
+    Raises:
+        ValueError: There is no such sheet, or the folder holds something else.
+        RuntimeError: nbgrader refuses.
+    """
+    root, names = Path(out), sheets.sheet_names(asked)
+    if root.exists() and any(root.iterdir()) and not (root / "nbgrader_config.py").exists():
+        raise ValueError(f"{str(root)!r} holds other things; name a new or an empty folder")
+    sources = {name: sheets.source_path(name).read_text() for name in names}
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "nbgrader_config.py").write_text(CONFIG)
+    (root / "README.md").write_text(README.format(folder=out))
+    for number, (name, text) in enumerate(sources.items(), 1):
+        _write_source(root, name, text)
+        gradebook.make_release(root, name)
+        say(f"[{number}/{len(names)}] {name}")
+    _zip_student_edition(root)
+    say(f"for you: {root}/README.md; for your students: {root}/student_edition.zip")
+    return names
+
+
+def _write_source(root: Path, name: str, text: str) -> None:
+    import nbformat
+
+    path = root / "source" / name / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(sheets.teacher_notebook(name, text), path)
+
+
+def _zip_student_edition(root: Path) -> None:
+    """All released notebooks in one folder, as a zip file."""
+    flat = root / "student_edition"
+    shutil.rmtree(flat, ignore_errors=True)
+    flat.mkdir()
+    for path in sorted((root / "release").glob("*/*.ipynb")):
+        shutil.copy(path, flat)
+    shutil.make_archive(str(flat), "zip", flat)
+    shutil.rmtree(flat)

@@ -1,0 +1,80 @@
+"""The course folder that a teacher gets."""
+
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from contextlib import closing
+
+import pytest
+
+from satkit import __main__ as cli
+from satkit.course import registry
+from tests.course.hand_in import SHEET, read
+
+
+def test_students_get_no_solutions_and_no_hidden_tests(course):
+    given = "\n".join(cell.source for cell in read(course).cells)
+    kept = "\n".join(cell.source for cell in read(course, "source").cells)
+    for mark in ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS", "20_231"):
+        assert mark in kept and mark not in given
+    assert "# YOUR CODE HERE\n    raise NotImplementedError()" in given
+    with zipfile.ZipFile(course / "student_edition.zip") as archive:
+        assert archive.namelist() == [f"{SHEET}.ipynb"]
+        assert b"SOLUTION" not in archive.read(f"{SHEET}.ipynb")
+
+
+def test_the_gradebook_knows_all_exercises_and_points(course):
+    with closing(sqlite3.connect(course / "gradebook.db")) as database:
+        names = {
+            row[0] for row in database.execute("select name from base_cell where type='GradeCell'")
+        }
+        (points,) = database.execute("select sum(max_score) from grade_cells").fetchone()
+    exercises = registry.exercises_of(SHEET)
+    assert names == {one.name for one in exercises}
+    assert points == sum(one.points for one in exercises)
+
+
+def test_the_teacher_finds_three_commands_and_a_configuration(course):
+    readme = (course / "README.md").read_text()
+    assert f"course grade SUBMISSIONS --course {course}" in readme
+    assert "configure(c)" in (course / "nbgrader_config.py").read_text()
+
+
+def test_bad_input_is_refused(tmp_path):
+    from satkit.course.release import release
+
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="holds other things"):
+        release(tmp_path, ["ex01"])
+    with pytest.raises(ValueError, match="exercise notebook is 'ex77'"):
+        release(tmp_path / "new", ["ex77"])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("command", [["course"], ["course", "release"], ["course", "grade"]])
+def test_commands_have_help(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--help"])
+    assert not stopped.value.code
+    assert f"Usage: python -m satkit {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_bad_paths_end_with_2_and_one_message(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["course", "grade", str(tmp_path), "--course", str(tmp_path / "nowhere")])
+    assert stopped.value.code == 2
+    assert "holds no released sheets" in capsys.readouterr().err
+
+
+def test_nbgrader_is_imported_only_where_it_is_needed_and_named_if_missing():
+    code = """
+import sys
+import satkit.__main__, satkit.course, satkit.course.sheets, satkit.course.worker
+assert not [name for name in sys.modules if name.startswith("nbgrader")]
+sys.modules["nbgrader"] = None
+satkit.__main__.main(["course", "release", "/nowhere/course"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "run: pip install 'satkit[course]'" in done.stderr
