@@ -313,6 +313,18 @@ def course_grade_command(
     print(f"grades: {course}/grades.csv, {course}/summary.csv; pages: {course}/feedback/")
 
 
+@course_app.command("slides")
+def course_slides_command(
+    out: Annotated[str, typer.Argument(help="Folder of the slides.")],
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print them to PDF, too.")] = False,
+    profile: Annotated[str, typer.Option(help="Of the lessons that they show.")] = "lab",
+) -> None:
+    """Six lectures from the lessons, without network; lessons that are not current run first."""
+    from satkit.course.slides import slides
+
+    slides(Path(out), pdf, profile)
+
+
 def _check_out(out: str) -> None:
     if out and not Path(out).absolute().parent.is_dir():
         raise ValueError(f"--out is {out!r}, but there is no folder {str(Path(out).parent)!r}")

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from PIL import Image
 
 from satkit import notebooks
@@ -411,12 +410,17 @@ def to_pdf(page: Path, browser: str) -> Path:
     return target
 
 
-def slides(
-    out: Annotated[Path, typer.Argument(help="Folder of the slides.")],
-    pdf: Annotated[bool, typer.Option("--pdf", help="Print them to PDF, too.")] = False,
-    profile: Annotated[str, typer.Option(help="Of the lessons that they show.")] = "lab",
-) -> None:
-    """Write six lectures as slides that need no network; lessons that are not current run first."""
+def slides(out: Path, pdf: bool = False, profile: str = "lab") -> None:
+    """Write six lectures as slides that need no network; lessons that are not current run first.
+
+    Args:
+        out: Folder of the slides.
+        pdf: Print them to PDF, too.
+        profile: Of the lessons that they show.
+
+    Raises:
+        RuntimeError: A lesson failed, or there is no browser that prints.
+    """
     quoted = sorted(set().union(*(one.quoted for one in lectures())))
     outcomes = notebooks.run(quoted, profile)
     if failed := [one.name for one in outcomes if one.status == "failed"]:
