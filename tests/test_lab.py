@@ -104,7 +104,7 @@ def test_threshold_view_says_iou_and_accuracy_of_the_whole_set():
 def test_threshold_part_follows_its_controls(shown):
     maps = {"uneven": MAPS, "squared": MAPS**2}
     widget = lab.explore_threshold(maps, [d.image for d in DRAWINGS], BOXES)
-    follows(widget, shown, {"map": "squared", "image": 2, "IoU ≥": 0.7, "threshold": 0.6})
+    follows(widget, shown, {"map": "squared", "image (1–4)": 3, "IoU ≥": 0.7, "threshold": 0.6})
     assert "image 3, map «squared», threshold 0.60" in controls_of(widget)[2].value
 
 
@@ -176,7 +176,7 @@ def test_attention_view_refuses_patches_and_gates_that_there_are_not(model, imag
 
 def test_attention_part_follows_controls_and_patch_buttons(model, images, shown):
     widget = lab.explore_attention(model, images)
-    follows(widget, shown, {"image": 1, "block": 0, "gate": "off", "row of the patch": 2,
+    follows(widget, shown, {"image (1–2)": 2, "block": 0, "gate": "off", "row of the patch": 2,
                             "column of the patch": 9})  # fmt: skip
     buttons = widget.children[-1].children
     assert len(buttons) == 144 and buttons[13].tooltip == "patch in row 2, column 2"
@@ -285,7 +285,7 @@ def test_comparison_part_follows_its_controls(images, shown):
     runs = {"CAM": FakeRun("cam", 0.3), "SAT": FakeRun("sat", 0.4)}
     widget = lab.compare_methods(runs, images, torch.tensor([0, 1]), BOXES[:2])
     assert "CAM at 0.30" in shown[0].alt and "SAT at 0.40" in shown[0].alt
-    values = {"image": 1, "one threshold for all methods": True, "that threshold": 0.7}
+    values = {"image (1–2)": 2, "one threshold for all methods": True, "that threshold": 0.7}
     follows(widget, shown, values)
     assert "SAT at 0.70" in controls_of(widget)[2].value
 
@@ -309,7 +309,12 @@ def test_bird_that_cannot_be_is_refused_with_what_can():
 def test_bird_part_follows_its_controls_and_says_that_maps_are_made_up(shown):
     widget = lab.draw_own_bird()
     assert "made up: whole bird" in shown[0].alt and "made up: head only" in shown[0].alt
-    values = {"species": 8, "pose and scene": 4, "threshold": 0.2, "posture": "flight"}
+    values = {
+        "species (1–20)": 9,
+        "pose and scene (1–50)": 4,
+        "threshold": 0.2,
+        "posture": "flight",
+    }
     follows(widget, shown, values | dict.fromkeys(("occlusion", "partial"), True),
             untouched=("context", "reflection", "multiple"))  # fmt: skip
     assert f"A {SPECIES[8].name}, in flight, scene" in controls_of(widget)[2].value
@@ -318,5 +323,5 @@ def test_bird_part_follows_its_controls_and_says_that_maps_are_made_up(shown):
 def test_bird_part_asks_runs(shown):
     widget = lab.draw_own_bird({"CAM": FakeRun("cam", 0.3), "SAT": FakeRun("sat", 0.4)})
     assert "CAM at 0.50" in shown[0].alt and "made up" not in shown[0].alt
-    controls_of(widget)[0]["species"].value = 3
+    controls_of(widget)[0]["species (1–20)"].value = 4
     assert SPECIES[3].name in controls_of(widget)[2].value

@@ -127,8 +127,8 @@ show(
 # ### Draw your own bird
 #
 # Choose a species, a posture and what makes it hard, and watch both maps and their boxes. (The
-# controls work in Jupyter, by mouse or by Tab and arrow keys; an exported page shows the first
-# picture.) Still *no network is asked*: the two maps are made up from the bird's true parts.
+# controls work in Jupyter: by mouse, or Tab to one of them and type its number or press Enter; an
+# exported page shows the first picture.) Still *no network is asked*: the two maps are made up from the bird's true parts.
 #
 # **Predict, then choose:** which difficulty costs the whole-bird map its good box?
 

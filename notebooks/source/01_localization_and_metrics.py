@@ -275,8 +275,8 @@ print(f"each δ its own τ: {own:.2f}; one τ for all: {shared:.2f}")
 # ### Move the threshold yourself
 #
 # One image on the left, the whole set on the right. **Predict, then slide:** start at the best τ of
-# the set, then look for the image that this τ serves worst. (By mouse, or with Tab and the arrow
-# keys; an exported page shows the first picture.)
+# the set, then look for the image that this τ serves worst. (By mouse; or Tab to a
+# control and type its number. An exported page shows the first picture.)
 
 # %%
 from satkit.lab import explore_threshold
@@ -286,7 +286,6 @@ explore_threshold(
     {kind: maps[kind][first] for kind in ("uneven", "ideal", "head only")},
     [drawing.image for drawing in drawings[first]],
     boxes[first],
-    names=[SPECIES[drawing.label].name for drawing in drawings[first]],
 )
 
 # %% [markdown]

@@ -516,7 +516,7 @@ terms, kept = [], []
 def watched(m):
     """All three losses, written down together with the maps."""
     now = {"cls": cls_loss(m), "batch_area": ba(m), "normalization": norm(m)}
-    terms.append({name: float(value) for name, value in now.items()})
+    terms.append({name: value.item() for name, value in now.items()})
     kept.append(m.detach().numpy().copy())
     return sum(now.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from satkit import backbones
 from satkit.choices import check_choice
 from satkit.figures import MAP_COLORS, Illustration, picture
 from satkit.figures.base import Array
-from satkit.lab.shell import WHOLE_LABEL, choice, numbered, panel, slider
+from satkit.lab.shell import choice, number, panel, slider
 from satkit.model import SAT
 
 GATES = ("off", "after softmax", "before softmax")
@@ -51,7 +50,6 @@ def explore_attention(
     images: Tensor,
     *,
     maps: Tensor | None = None,
-    names: Sequence[str] = (),
 ) -> Any:
     """Click a patch: see its attention, the spatial token's map, and what the gate does.
 
@@ -63,13 +61,10 @@ def explore_attention(
         images: Normalised float [N, 3, S, S], a few.
         maps: [N, h, w] in 0–1 that gate the patches instead of the spatial token's own maps; class
             and spatial token are then left open.
-        names: Of the images.
 
     Returns:
         The widget, which a notebook shows when it is the cell's last value.
     """
-    import ipywidgets as widgets
-
     seen = [attend(model, image, None if maps is None else maps[i])
             for i, image in enumerate(images)]  # fmt: skip
     height, width = seen[0][0].grid
@@ -78,18 +73,15 @@ def explore_attention(
 
     def draw(image: int, block: int, gate: str, row: int, column: int) -> Illustration:
         place = (row - 1, column - 1)
-        return attention_view(seen[image][block], images[image], place, gate, source=source)
+        return attention_view(seen[image - 1][block], images[image - 1], place, gate, source=source)
 
     controls = {
-        "image": choice("image", numbered(list(names) or ["image"] * len(images))),
-        "block": choice("block", blocks),
-        "gate": widgets.ToggleButtons(
-            options=GATES, value=GATES[1], description="gate", style=WHOLE_LABEL
-        ),
+        "image": number("image", len(images)),
+        "block": choice("block", blocks, len(blocks) - 1),
+        "gate": choice("gate", GATES, GATES[1]),
         "row": slider("row of the patch", height // 2, 1, height, 1),
         "column": slider("column of the patch", width // 2, 1, width, 1),
     }
-    controls["block"].value = len(blocks) - 1
     return panel(draw, controls, beside=_patch_buttons(controls, images, (height, width)))
 
 
@@ -109,7 +101,7 @@ def _patch_buttons(controls: dict[str, Any], images: Tensor, grid: tuple[int, in
         controls["row"].value, controls["column"].value = row + 1, column + 1
 
     def paint(*_: Any) -> None:
-        for button, color in zip(buttons, _colors(images[controls["image"].value], grid),
+        for button, color in zip(buttons, _colors(images[controls["image"].value - 1], grid),
                                  strict=True):  # fmt: skip
             button.style.button_color = color
 

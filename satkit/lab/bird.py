@@ -15,7 +15,7 @@ from satkit.data.aviary import DIFFICULTIES, SPECIES, Drawing, draw_bird
 from satkit.data.aviary_scenes import PERCHES, SCENES
 from satkit.figures import Illustration
 from satkit.lab.compare import comparison
-from satkit.lab.shell import choice, panel, slider, tick
+from satkit.lab.shell import choice, number, panel, slider, tick
 from satkit.lessons import simulate_map
 from satkit.predict import heat_of
 from satkit.results import Run
@@ -39,9 +39,9 @@ def draw_own_bird(runs: Mapping[str, Run] | None = None, *, seed: int = 0) -> An
     hard = [name for name in DIFFICULTIES if name != "label_error"]  # that one changes no pixel
     models = {name: run.model() for name, run in (runs or {}).items()}
 
-    def draw(species: int, posture: str, number: int, threshold: float, **wanted: bool) -> Any:
+    def draw(species: int, posture: str, pose: int, threshold: float, **wanted: bool) -> Any:
         chosen = tuple(name for name in hard if wanted[name])
-        drawing = bird(species, posture, number, chosen, seed=seed)
+        drawing = bird(species - 1, posture, pose, chosen, seed=seed)
         if not runs:
             return bird_view(drawing, _simulated(drawing), threshold)
         picture = Image.fromarray(drawing.image)
@@ -49,9 +49,9 @@ def draw_own_bird(runs: Mapping[str, Run] | None = None, *, seed: int = 0) -> An
         return bird_view(drawing, maps, threshold)
 
     controls = {
-        "species": choice("species", {kind.name: i for i, kind in enumerate(SPECIES)}),
-        "posture": choice("posture", list(POSTURES)),
-        "number": slider("pose and scene", 1, 1, 50, 1),
+        "species": number("species", len(SPECIES)),
+        "posture": choice("posture", POSTURES),
+        "pose": number("pose and scene", 50),
         "threshold": slider("threshold", 0.5, 0.01, 0.99, 0.01),
     }
     for name in hard:
@@ -131,10 +131,11 @@ def bird_view(drawing: Drawing, maps: Mapping[str, np.ndarray], threshold: float
     about = drawing.attributes
     there = [name for name in DIFFICULTIES if drawing.difficulties[name]]
     drawn = comparison(drawing.image, maps, drawing.boxes, dict.fromkeys(maps, threshold))
-    seat = {"flight": "in flight", "water": "on the water"}
+    seat = {"branch": "on a branch", "ground": "on the ground", "water": "on the water",
+            "flight": "in flight"}  # fmt: skip
     alt = (
         f"A {SPECIES[drawing.difficulties['true_label']].name}, "
-        f"{seat.get(about['perch'], 'on the ' + about['perch'])}, scene {about['scene']}, facing "
+        f"{seat[about['perch']]}, scene {about['scene']}, facing "
         f"{'left' if about['left'] else 'right'}"
         + (f", with {', '.join(there)}" if there else "")
         + f". {drawn.alt}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from satkit.boxes import component_boxes, iou, prepare_maps
 from satkit.figures import PREDICTED_COLOR, TRUE_COLOR, Illustration
 from satkit.figures.base import Array, box_legend, draw_boxes, overlay, picture
-from satkit.lab.shell import choice, numbered, panel, slider, tick
+from satkit.lab.shell import number, panel, slider, tick
 from satkit.results import Run
 
 
@@ -22,8 +22,6 @@ def compare_methods(
     images: Tensor,
     labels: Tensor,
     boxes: Sequence[Array],
-    *,
-    names: Sequence[str] = (),
 ) -> Any:
     """Choose an image and a threshold, see the maps and boxes of several methods.
 
@@ -32,7 +30,6 @@ def compare_methods(
         images: Normalised float [N, 3, S, S].
         labels: int [N]; class maps are those of the true class.
         boxes: For each image its true boxes [n, 4], half-open xyxy in pixels.
-        names: Of the images.
 
     Returns:
         The widget, which a notebook shows when it is the cell's last value.
@@ -46,11 +43,11 @@ def compare_methods(
 
     def draw(image: int, together: bool, threshold: float) -> Illustration:
         levels = dict.fromkeys(runs, threshold) if together else own
-        of_one = {name: of_all[image] for name, of_all in maps.items()}
-        return comparison(images[image], of_one, boxes[image], levels)
+        of_one = {name: of_all[image - 1] for name, of_all in maps.items()}
+        return comparison(images[image - 1], of_one, boxes[image - 1], levels)
 
     controls = {
-        "image": choice("image", numbered(list(names) or ["image"] * len(images))),
+        "image": number("image", len(images)),
         "together": tick("one threshold for all methods"),
         "threshold": slider("that threshold", 0.5, 0.01, 0.99, 0.01),
     }

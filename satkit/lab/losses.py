@@ -56,7 +56,7 @@ def replay_losses(training: Run | Replay) -> Any:
     steps = len(replay.terms)
     controls = {
         "step": slider("step", steps, 1, steps, 1),
-        "target_area": slider("λ", round(replay.target_area, 2), 0, 1, 0.01),
+        "target_area": slider("λ", replay.target_area, 0, 1, 0.01),
     }
     for name in known:
         controls[name] = slider(f"weight of {TERMS[name]}", 1, 0, 3, 0.1, ".1f")

@@ -1,8 +1,13 @@
-"""The shell of all interactive parts: a static picture, controls, and a picture that follows."""
+"""The shell of all interactive parts: a static picture, controls, and a picture that follows.
+
+JupyterLab takes the arrow keys for itself, unless something is typed in. So there are buttons and
+number fields where lists would be usual, and sliders, which also know Page Up, Page Down, Home and
+End, and whose number can be typed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,7 +19,8 @@ _ONE_PICTURE = (
 )
 
 #: Style of controls that do not cut their description off
-WHOLE_LABEL = {"description_width": "initial"}
+LABEL = {"description_width": "initial"}
+NARROW = {"button_width": "auto"}
 
 
 def panel(
@@ -84,24 +90,45 @@ def slider(
     kind = widgets.IntSlider if whole else widgets.FloatSlider
     return kind(
         value=value, min=low, max=high, step=step, description=description,
-        continuous_update=False, readout_format="d" if whole else unit, style=WHOLE_LABEL,
+        continuous_update=False, readout_format="d" if whole else unit, style=LABEL,
     )  # fmt: skip
 
 
-def choice(description: str, options: Mapping[str, Any] | list[str]) -> Any:
-    """A list to choose from.
+def choice(description: str, options: Mapping[str, Any] | Sequence[str], chosen: Any = None) -> Any:
+    """A row of buttons of which one is pressed.
 
     Args:
         description: What is chosen.
-        options: Texts, or texts with the values that they stand for; the first one is chosen.
+        options: A few texts, or texts with the values that they stand for.
+        chosen: The value that is pressed at the start; the first one where None.
 
     Returns:
         The widget.
     """
     import ipywidgets as widgets
 
-    given = list(options.items()) if isinstance(options, Mapping) else options
-    return widgets.Dropdown(options=given, description=description, style=WHOLE_LABEL)
+    given = list(options.items()) if isinstance(options, Mapping) else list(options)
+    row = widgets.ToggleButtons(options=given, description=description, style=LABEL | NARROW)
+    row.value = row.value if chosen is None else chosen
+    return row
+
+
+def number(description: str, highest: int) -> Any:
+    """A field for a whole number from 1 on; it starts with 1.
+
+    Args:
+        description: What is numbered.
+        highest: The last number.
+
+    Returns:
+        The widget.
+    """
+    import ipywidgets as widgets
+
+    return widgets.BoundedIntText(
+        value=1, min=1, max=highest, description=f"{description} (1–{highest})", style=LABEL,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
 
 
 def tick(description: str) -> Any:
@@ -116,15 +143,3 @@ def tick(description: str) -> Any:
     import ipywidgets as widgets
 
     return widgets.Checkbox(False, description=description, indent=False)
-
-
-def numbered(names: list[str]) -> dict[str, int]:
-    """Options that choose one of several images.
-
-    Args:
-        names: Of the images; may repeat.
-
-    Returns:
-        ``"1: name"`` and so on, with the index.
-    """
-    return {f"{index + 1}: {name}": index for index, name in enumerate(names)}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from satkit.boxes import best_ious, component_boxes, prepare_maps
 from satkit.figures import COLORS, PREDICTED_COLOR, TRUE_COLOR, Illustration
 from satkit.figures.base import Array, box_legend, draw_boxes, overlay, picture, tidy
-from satkit.lab.shell import choice, numbered, panel, slider
+from satkit.lab.shell import choice, number, panel, slider
 
 #: Thresholds of the curve
 LEVELS = np.arange(1, 100) / 100
@@ -22,7 +22,6 @@ def explore_threshold(
     images: Sequence[Array],
     boxes: Sequence[Array],
     *,
-    names: Sequence[str] = (),
     threshold: float = 0.3,
     protocol: str = "sat",
 ) -> Any:
@@ -32,7 +31,6 @@ def explore_threshold(
         maps: By name, [N, h, w], any finite values.
         images: N square images, uint8 [S, S, 3] or normalised float tensors [3, S, S].
         boxes: For each image its true boxes [n, 4], half-open xyxy in pixels.
-        names: Of the images.
         threshold: Where the slider starts, 0.01–0.99.
         protocol: Localization protocol.
 
@@ -44,15 +42,15 @@ def explore_threshold(
     ious = {n: best_ious(m, LEVELS, boxes, protocol=protocol)[0] for n, m in ready.items()}
 
     def draw(maps: str, image: int, delta: float, threshold: float) -> Illustration:
-        heat, whole = ready[maps][image], ious[maps]
+        index, heats, whole = image - 1, ready[maps], ious[maps]
         return threshold_view(
-            images[image], heat, boxes[image], whole, image, threshold,
-            delta=delta, name=f"image {image + 1}, map «{maps}»", protocol=protocol,
+            images[index], heats[index], boxes[index], whole, index, threshold,
+            delta=delta, name=f"image {image}, map «{maps}»", protocol=protocol,
         )  # fmt: skip
 
     controls = {
         "maps": choice("map", list(maps)),
-        "image": choice("image", numbered(list(names) or ["image"] * len(images))),
+        "image": number("image", len(images)),
         "delta": choice("IoU ≥", {str(delta): delta for delta in (0.5, 0.3, 0.7)}),
         "threshold": slider("threshold", threshold, 0.01, 0.99, 0.01),
     }

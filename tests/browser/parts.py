@@ -61,4 +61,4 @@ lab.compare_methods(runs, images, torch.tensor([0, 1, 2]), boxes)
 # %%
 Image.fromarray(drawings[0].image).save("photo.png")
 Image.fromarray(drawings[1].image).save("upload.png")
-lab.localize_photo(runs["SAT"], "photo.png")
+lab.localize_photo(runs["SAT"], "photo.png", threshold=0.7)
