@@ -105,10 +105,10 @@ def test_configure_stops_where_the_photographs_are_not(tmp_path):
 
 def test_widget_shows_a_static_picture_first_and_follows_its_slider(run, folder, monkeypatch):
     shown = []
-    monkeypatch.setattr("satkit.lab.show", shown.append)
+    monkeypatch.setattr("satkit.lab.shell.show", shown.append)
     widget = localize_photo(run, folder / "photo_1.jpg", threshold=0.4)
     assert "threshold 0.40" in shown[0].alt
-    (upload, slider), view, said = widget.children[0].children, *widget.children[1:]
+    (upload, slider), view, said = widget.children[0].children, *widget.children[1:3]
     assert said.value == shown[0].alt and f'alt="{shown[0].alt}"' in view.value
     slider.value = 0.8
     assert "threshold 0.80" in said.value and "threshold 0.80" in view.value

@@ -124,6 +124,28 @@ show(
 # A classifier loses nothing by looking at heads. That conflict between *what tells the class* and
 # *where the object is* is what WSOL is about.
 #
+# ### Draw your own bird
+#
+# Choose a species, a posture and what makes it hard, and watch both maps and their boxes. (The
+# controls work in Jupyter: by mouse, or Tab to one of them and type its number or press Enter; an
+# exported page shows the first picture.) Still *no network is asked*: the two maps are made up from the bird's true parts.
+#
+# **Predict, then choose:** which difficulty costs the whole-bird map its good box?
+
+# %%
+from satkit.lab import draw_own_bird
+
+draw_own_bird(seed=settings.seed)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# *occlusion*: where something stands before the bird, its map has a gap, and the largest piece is
+# only a part of the bird. Two birds (*multiple*) cost little, since the nearer of the two true boxes
+# counts. *context* costs this map nothing, as it was made from the truth; a network has no such luck.
+#
+# </details>
+#
 # ## What SAT does
 #
 # 1. A vision transformer cuts the image into patches, one *token* each. SAT adds one more token,

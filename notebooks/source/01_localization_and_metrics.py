@@ -272,6 +272,26 @@ print(f"each δ its own τ: {own:.2f}; one τ for all: {shared:.2f}")
 #
 # </details>
 #
+# ### Move the threshold yourself
+#
+# One image on the left, the whole set on the right. **Predict, then slide:** start at the best τ of
+# the set, then look for the image that this τ serves worst. (By mouse; or Tab to a
+# control and type its number. An exported page shows the first picture.)
+
+# %%
+from satkit.lab import explore_threshold
+
+first = slice(0, 16)
+explore_threshold(
+    {kind: maps[kind][first] for kind in ("uneven", "ideal", "head only")},
+    [drawing.image for drawing in drawings[first]],
+    boxes[first],
+)
+
+# %% [markdown]
+# The dashed line is what you would tune if every image could have its own τ: most of them peak
+# somewhere else than the set does. Section 7 counts what that would be worth.
+#
 # ## 4 · With the class: Top-1 and Top-5 Loc
 #
 # **Top-1 Loc**: the box is right **and** the predicted class is right. **Top-5 Loc**: the box is

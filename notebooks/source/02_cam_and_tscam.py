@@ -145,6 +145,29 @@ for i in few:
     show(map_sheet({name: maps[i] for name, maps in scaled.items()}))
 
 # %% [markdown]
+# ### All methods on one image
+#
+# Each trained run with its own map and its own threshold, the one that it chose. **Predict, then
+# tick:** who loses most when all must share one threshold?
+
+# %%
+from satkit.lab import compare_methods
+
+several = np.linspace(0, len(items) - 1, min(12, len(items))).round().astype(int)
+compare_methods(runs, pixels[several], labels[several], [items[i]["boxes"] for i in several])
+
+# %% [markdown]
+# Now a bird of your choice. The networks have not seen it, and no label is given: each draws the map
+# of the class that it takes the bird for.
+
+# %%
+from satkit.lab import draw_own_bird
+
+drawn = "aviary" in settings.train.dataset
+asked = {name: runs[name] for name in ("CAM", "TS-CAM", "SAT")}
+draw_own_bird(asked, seed=settings.seed) if drawn else "for runs on Aviary only"
+
+# %% [markdown]
 # ## 4 · Which parts does a map cover?
 #
 # Aviary knows each bird's head, wing, body and tail. The share of a part that lies above the

@@ -355,6 +355,40 @@ assert torch.isclose(share_before(closed, logit), torch.tensor(1 / 17))
 assert share_before(closed, logit) > share_before(opened, logit), "closed: more than open"
 
 # %% [markdown]
+# ### Click a patch
+#
+# The attention of a real block: the shipped backbone has been trained, on drawings. A spatial token
+# has not, so the gate here is a *simulated* map, the share of bird in each patch; class and spatial
+# token stay open. Choose a patch by a button of the grid or by row and column, and move the gate.
+#
+# **Predict, then click:** a patch of background asks. How much of its row is left after the softmax?
+
+# %%
+import numpy as np
+
+from satkit.data import Transform
+from satkit.data.aviary import Aviary
+from satkit.lab import explore_attention
+from satkit.lessons import simulate_map
+
+unchanged = Transform(image_size=96, resize_size=96)
+birds = Aviary("test", size=96, length=3, transform=unchanged, drawing_seed=settings.seed)
+rng = np.random.default_rng(settings.seed)
+shares = np.stack([simulate_map(birds.drawing(i), rng) for i in range(len(birds))])  # [3, 12, 12]
+trained = satkit.create_model(
+    "sat", "vit_pico_convstem8_96", num_classes=20, image_size=96, pretrained=True
+).eval()
+bird_images = torch.stack([birds[i]["image"] for i in range(len(birds))])
+explore_attention(trained, bird_images, maps=torch.tensor(shares))
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Only what it gives to the bird and to class and spatial token: the row shrinks to their share.
+# *Before* the softmax the row still sums to 1, and closed patches keep a part of it.
+#
+# </details>
+#
 # ## One head or many: where the paper and its code part
 #
 # Eq. 4 is printed without heads: $q_{spa} k_j^\top / \sqrt D$ over the full width. The official code

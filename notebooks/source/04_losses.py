@@ -499,6 +499,39 @@ assert table.loc["L_cls + L_area", "without skip"] > 2 * table.loc["L_cls + L_ar
 # and the class signal is strong enough to stop it there. It is a toy, but it shows the mechanism; the trained version is an
 # ablation of [05 · Train SAT](05_train_cub.ipynb): `-p area_term area`.
 #
+# ### Replay the descent
+#
+# The recipe *all three* once more, and this time every step's losses and maps are kept. Then move λ
+# and the weights. **What you move is recomputed from the kept maps; the maps themselves stay as they
+# were drawn with the old λ.** Another λ in training would have drawn others.
+#
+# **Predict, then slide:** for which λ does $\mathcal L_{ba}$ ask for a *larger* area at the last step?
+
+# %%
+from satkit.lab import Replay, replay_losses
+
+terms, kept = [], []
+
+
+def watched(m):
+    """All three losses, written down together with the maps."""
+    now = {"cls": cls_loss(m), "batch_area": ba(m), "normalization": norm(m)}
+    terms.append({name: value.item() for name, value in now.items()})
+    kept.append(m.detach().numpy().copy())
+    return sum(now.values())
+
+
+descend(watched, steps=150)
+replay_losses(Replay(pd.DataFrame(terms), target, "the descent of this lesson", np.stack(kept)))
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# For every λ above the area that the maps have then, which is close to the λ that they were drawn
+# with. The two forces meet there.
+#
+# </details>
+#
 # ## Take-away
 #
 # - $\mathcal L_{ba}$ gives a budget to the *batch* and so lets single objects be large or small;

@@ -144,6 +144,18 @@ show(loss_curves(run.steps))
 #
 # </details>
 #
+# ### Replay the training
+#
+# The run's file holds the losses of each step. λ and weights can be moved over them; nothing is
+# trained anew. Of the maps the file holds only the area's *distance* from λ, not its side, so for
+# another λ the sum lies in a band.
+
+# %%
+from satkit.lab import replay_losses
+
+replay_losses(run)
+
+# %% [markdown]
 # The result, as the run's own `metrics.json` holds it (percent, but for threshold, epoch and
 # speed):
 
@@ -213,6 +225,19 @@ if layers is not None:
             axis.set_axis_off()
     areas = ", ".join(f"{area:.2f}" for area in layers.mean(dim=(0, 2, 3)).tolist())
     show(figure, f"Three test images and the map of each block; mean areas by block: {areas}.")
+
+# %% [markdown]
+# ### Ask a block
+#
+# The attention of any patch in a spatial-aware block, and what the token's own map takes from it.
+# **Predict, then click:** does a patch of the bird look at the bird?
+
+# %%
+from satkit.lab import explore_attention
+
+asked = torch.stack([item["image"] for item in few])
+is_sat = run.settings.method == "sat"
+explore_attention(run.model(), asked) if is_sat else "only SAT has a spatial token"
 
 # %% [markdown]
 # ## Where does the threshold come from?

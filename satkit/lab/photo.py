@@ -1,4 +1,4 @@
-"""Interactive parts of the lessons. Each shows a static picture with a text first."""
+"""A photograph of one's own: upload it, move the threshold, see map and box."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from satkit.data import read_image
-from satkit.figures import Illustration, photo_panels, show, to_html
+from satkit.figures import Illustration, photo_panels
+from satkit.lab.shell import panel, slider
 from satkit.predict import Heat, heat_of
 from satkit.results import Run
 
@@ -33,36 +34,25 @@ def localize_photo(run: Run, photo: str | Path, threshold: float = 0.0) -> Any:
 
     chosen = threshold or float(run.metrics["threshold"])
     model, classes = run.model(), run.provenance["classes"]
-    heat, name = heat_of(model, run, read_image(photo)), Path(photo).name
-    show(localization(heat, chosen, classes, name))
-    upload = widgets.FileUpload(accept="image/*", multiple=False, description="Photograph")
-    slider = widgets.FloatSlider(
-        chosen, min=0.01, max=0.99, step=0.01, description="threshold", continuous_update=False
-    )
-    view, said = widgets.HTML(), widgets.HTML()
+    shown: dict[Any, tuple[Heat, str]] = {
+        (): (heat_of(model, run, read_image(photo)), Path(photo).name)
+    }
 
-    def draw(*_: Any) -> None:
-        drawn = localization(heat, slider.value, classes, name)
-        view.value = to_html(drawn.figure, drawn.alt)
-        said.value = drawn.alt
+    def draw(upload: tuple[Any, ...], threshold: float) -> Illustration:
+        key = tuple((file["name"], bytes(file["content"])) for file in upload)
+        if key not in shown:
+            ((name, content),) = key
+            photograph = read_image(io.BytesIO(content), name)
+            shown.clear()  # only the last one is kept
+            shown[key] = (heat_of(model, run, photograph), name)
+        heat, name = shown[key]
+        return localization(heat, threshold, classes, name)
 
-    def load(*_: Any) -> None:
-        nonlocal heat, name
-        if not upload.value:
-            return
-        (file,) = upload.value
-        try:
-            photograph = read_image(io.BytesIO(bytes(file["content"])), file["name"])
-        except ValueError as error:
-            said.value = str(error)
-            return
-        heat, name = heat_of(model, run, photograph), file["name"]
-        draw()
-
-    upload.observe(load, names="value")
-    slider.observe(draw, names="value")
-    draw()
-    return widgets.VBox([widgets.HBox([upload, slider]), view, said])
+    controls = {
+        "upload": widgets.FileUpload(accept="image/*", multiple=False, description="Photograph"),
+        "threshold": slider("threshold", chosen, 0.01, 0.99, 0.01),
+    }
+    return panel(draw, controls)
 
 
 def localization(heat: Heat, threshold: float, classes: list[str], name: str) -> Illustration:
