@@ -4,7 +4,8 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+OWN = Path(__file__).parent / "_ext"
+sys.path.insert(0, str(OWN))
 
 project = "satkit"
 author = "satkit developers"
@@ -18,8 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
-    "mathml",
-    "lessons",
+    *sorted(path.stem for path in OWN.glob("*.py")),
 ]
 exclude_patterns = ["_build", "_ext"]
 language = "en"

@@ -46,7 +46,7 @@ def lesson_page(notebook: Any, name: str, repository: str, executed: bool) -> An
 
     Returns:
         A copy: below the title its minutes, how to open it elsewhere, and the set-up that this
-        needs; at the end the names of the library that it uses; tables that screen readers can read.
+        needs; at the end the names of the library that it uses; tables for screen readers, too.
     """
     import nbformat
 
@@ -101,7 +101,9 @@ def open_facts(name: str, repository: str) -> list[str]:
             'Colab and Binder: <a href="../site.html#colab-and-binder">the address of the '
             "repository is not set</a>"
         ]
-    colab = f"https://colab.research.google.com/github/{repository}/blob/HEAD/notebooks/{name}.ipynb"
+    colab = (
+        f"https://colab.research.google.com/github/{repository}/blob/HEAD/notebooks/{name}.ipynb"
+    )
     binder = f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
     return [
         f'<a class="badge" href="{colab}">Open in Colab</a> '

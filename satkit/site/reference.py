@@ -160,7 +160,7 @@ def users_of_names(folder: Path) -> dict[str, list[tuple[str, str]]]:
         folder: of the lessons' .ipynb files.
 
     Returns:
-        For each full name the lessons in order, each as its file's name without ending and its title.
+        For each full name the lessons in order, each as the name of its file and its title.
     """
     users: dict[str, list[tuple[str, str]]] = {}
     for path in sorted(folder.glob("[0-9]*.ipynb")):
