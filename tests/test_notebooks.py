@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,6 +189,9 @@ def test_run_executes_skips_reports_and_goes_on(tmp_path, monkeypatch):
     executed = first[1].path.read_text()
     assert f"epochs 1 python {sys.executable}" in executed
     assert str(tmp_path) not in executed
+    measured = json.loads(executed)["metadata"]["satkit"]
+    assert measured["device"] and measured["cores"] == os.cpu_count()
+    assert date.fromisoformat(measured["date"]) <= date.today() + timedelta(days=1)
     assert any("1 executed, 0 up to date, 1 failed" in line for line in said)
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 

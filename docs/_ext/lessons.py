@@ -16,10 +16,13 @@ def find_users(app: Sphinx) -> None:
 def add_users(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list) -> None:
     """Add a paragraph to a docstring."""
     users = app.lesson_users.get(name, [])
-    links = [f":doc:`{title} </notebooks/{stem}>`" for stem, title in users]
-    if links:
-        also = f" Also used in {', '.join(links[1:])}." if links[1:] else ""
-        lines += ["", ".. container:: lessons", "", f"   Explained in {links[0]}.{also}", ""]
+    if users:
+        (stem, title), *others = users
+        text = f"Explained in lesson :doc:`{title} </notebooks/{stem}>`."
+        if others:
+            links = [f":doc:`{stem[:2]} </notebooks/{stem}>`" for stem, _ in others]
+            text += f" Also used in {', '.join(links)}."
+        lines += ["", ".. container:: lessons", "", f"   {text}", ""]
 
 
 def drop_empty_globs(app: Sphinx, name: str, source: list[str]) -> None:

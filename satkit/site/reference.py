@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -160,14 +161,19 @@ def users_of_names(folder: Path) -> dict[str, list[tuple[str, str]]]:
         folder: of the lessons' .ipynb files.
 
     Returns:
-        For each full name the lessons in order, each as the name of its file and its title.
+        For each full name the lessons, each as the name of its file and its title: first the one
+        that says the name most often, which is taken to explain it, then the others in order.
     """
-    users: dict[str, list[tuple[str, str]]] = {}
+    users: dict[str, list[tuple[int, str, str]]] = {}
     for path in sorted(folder.glob("[0-9]*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
-        text = ["".join(cell["source"]) for cell in cells]
-        code = [t for t, cell in zip(text, cells, strict=True) if cell["cell_type"] == "code"]
-        title = text[0].partition("\n")[0].lstrip("# ")
+        texts = ["".join(cell["source"]) for cell in cells]
+        code = [t for t, cell in zip(texts, cells, strict=True) if cell["cell_type"] == "code"]
+        title = texts[0].partition("\n")[0].lstrip("# ")
         for name in names_used(code):
-            users.setdefault(name, []).append((path.stem, title))
-    return users
+            said = re.findall(rf"\b{name.rpartition('.')[2]}\b", "\n".join(texts))
+            users.setdefault(name, []).append((len(said), path.stem, title))
+    for lessons in users.values():
+        explains = max(lessons, key=lambda lesson: lesson[0])  # the first of equals
+        lessons.sort(key=lambda lesson: lesson is not explains)
+    return {name: [lesson[1:] for lesson in lessons] for name, lessons in users.items()}

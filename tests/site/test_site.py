@@ -11,6 +11,7 @@ import nbformat
 import pytest
 import yaml
 
+from satkit.notebooks import list_notebooks, stated_minutes
 from satkit.site import broken_links, build, external_links, pages, reference, render
 
 from .conftest import ADDRESS, LESSONS, ROOT, SHEET, TABLE, executed, sheet
@@ -39,6 +40,16 @@ def test_lessons_say_estimated_and_measured_minutes(site):
     said = text(lesson(site))
     assert "Time: 45 minutes (estimated)" in said
     assert "Run: 1.5 minutes (measured: profile smoke, 2026-01-31, cpu, 2 cores)" in said
+
+
+@pytest.mark.parametrize("name", list_notebooks())
+def test_every_lesson_estimates_its_minutes(name):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    assert 5 <= stated_minutes(notebook) <= 90
+
+
+def test_a_lesson_that_does_not_estimate_its_minutes_has_none():
+    assert pages.time_fact(sheet()) == ""
 
 
 def test_a_lesson_that_was_not_executed_says_so(site):
@@ -124,7 +135,7 @@ def test_a_stub_before_the_solution_is_kept():
 
 def test_names_lead_to_lessons_and_lessons_to_names(site):
     boxes = site / "api" / "satkit.boxes.html"
-    assert re.search(r"Explained in.*?01 · Localization", text(boxes))
+    assert "Explained in lesson 01 · Localization and its metrics. Also used in 02" in text(boxes)
     assert f'href="../notebooks/{LESSONS[0]}.html"' in boxes.read_text()
     assert 'href="../api/satkit.boxes.html#satkit.boxes.prepare_maps"' in lesson(site).read_text()
 
@@ -153,6 +164,15 @@ def test_a_package_links_to_where_its_names_are_defined(site):
 )
 def test_names_are_read_from_code(code, names):
     assert reference.names_used([code]) == names
+
+
+def test_the_lesson_that_says_a_name_most_often_explains_it(tmp_path):
+    code = "from satkit.boxes import iou\niou(a, b)"
+    for name, more in (("00_a", ""), ("01_b", "\niou(b, a)"), ("02_c", "")):
+        cells = [nbformat.v4.new_markdown_cell(f"# {name}"), nbformat.v4.new_code_cell(code + more)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    lessons = [("01_b", "01_b"), ("00_a", "00_a"), ("02_c", "02_c")]
+    assert reference.users_of_names(tmp_path) == {"satkit.boxes.iou": lessons}
 
 
 def test_every_public_name_of_satkit_has_a_page():
