@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## run all notebooks on the embedded data and build the site: build/site/index.html
 	@$(PY) -m satkit run --all --profile $(PROFILE) --site
 
-site: setup  ## build the site from the notebooks that were executed last
-	@$(PY) -m satkit run --site-only
+site: setup  ## build the site from the notebooks that were executed last (SITE=--no-solutions)
+	@$(PY) -m satkit run --site-only $(SITE)
 
 test: setup  ## lint, types, unit tests, and every notebook at the smoke profile
 	@echo "test: ruff"

@@ -4,15 +4,37 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+OWN = Path(__file__).parent / "_ext"
+sys.path.insert(0, str(OWN))
 
 project = "satkit"
 author = "satkit developers"
 copyright = "2026, satkit developers"
 version = release = installed_version("satkit")
 
-extensions = ["myst_nb", "mathml"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    *sorted(path.stem for path in OWN.glob("*.py")),
+]
 exclude_patterns = ["_build", "_ext"]
+language = "en"
+suppress_warnings = [
+    "autosummary.import_cycle",  # packages list what their own modules define
+    "ref.python",  # a type's short name, such as Run, may be that of two classes
+]
+
+# The reference is read from the docstrings.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autosummary_generate = False
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 # Notebooks are executed beforehand, by papermill; the site only shows them.
 nb_execution_mode = "off"
@@ -28,5 +50,11 @@ html_theme = "furo"
 html_title = "satkit"
 html_static_path = ["_static"]
 html_css_files = ["satkit.css"]
+html_js_files = ["satkit.js"]
+# Colours of code that keep the contrast of WCAG's level AAA.
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_selector = "div.highlight pre:not(.output pre)"
 html_show_sourcelink = False
 html_copy_source = False

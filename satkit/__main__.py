@@ -21,6 +21,7 @@ from satkit.methods import METHODS
 from satkit.predict import predict
 from satkit.progress import interruptible
 from satkit.settings import TrainSettings
+from satkit.site import render
 from satkit.training import load_datasets
 from satkit.training import train as train_model
 
@@ -120,6 +121,9 @@ def run(
     site_only: Annotated[
         bool, typer.Option("--site-only", help="Only render what was executed.")
     ] = False,
+    solutions: Annotated[
+        bool, typer.Option(help="Put solutions, folded, below the site's exercises.")
+    ] = True,
 ) -> None:
     """Execute notebooks in order and render them; skip what is up to date."""
     outcomes = []
@@ -132,7 +136,7 @@ def run(
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if site_only or (site and len(failed) < len(outcomes)):
         print("rendering the site")
-        print(f"site: {notebooks.render(out)}")
+        print(f"site: {render(out, solutions=solutions)}")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -1,9 +1,9 @@
-"""The notebooks from inside (`configure`) and from outside (`run`, `render`, `check`, `pair`).
+"""The notebooks from inside (`configure`) and from outside (`run`, `check`, `pair`).
 
 Inside a notebook, the cell after the one tagged `parameters` calls `configure`, which stops on a
 mistyped name or a bad value before any work. Outside, `run` executes the series with papermill and
-does nothing twice, `render` makes a site of what was executed, and `check` and `pair` keep the
-notebooks in order. Only `configure` works without the extra `notebooks`.
+does nothing twice, and `check` and `pair` keep the notebooks in order. Only `configure` works
+without the extra `notebooks`. `satkit.site` makes a site of what was executed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -342,6 +341,20 @@ def stated_seconds(notebook: Any) -> float:
     return int(found[1]) * {"second": 1.0, "minute": 60.0}[found[2]] if found else 0.0
 
 
+def stated_minutes(notebook: Any) -> int:
+    """Read how long a notebook says that it takes a reader: "**Time:** 45 minutes …".
+
+    Args:
+        notebook: a notebook as nbformat reads it.
+
+    Returns:
+        Minutes; 0 if it does not say.
+    """
+    text = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    found = re.search(r"\*\*Time:\*\*\s+(\d+)\s+minutes\b", text)
+    return int(found[1]) if found else 0
+
+
 def _read(path: Path) -> Any:
     import nbformat
 
@@ -555,7 +568,15 @@ def _finish(notebook: Any, item: Plan, seconds: float, partial: Path) -> None:
     """Write down what the result depends on, and put the notebook in its place."""
     import nbformat
 
-    notebook.metadata["satkit"] = {"fingerprint": item.fingerprint, "seconds": round(seconds, 1)}
+    from satkit.results import device_name  # and with it torch
+
+    notebook.metadata["satkit"] = {
+        "fingerprint": item.fingerprint,
+        "seconds": round(seconds, 1),
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": device_name(),
+        "cores": os.cpu_count(),
+    }
     notebook.metadata.pop("papermill", None)  # it holds the paths of this machine
     nbformat.write(notebook, partial)
     partial.replace(item.output)
@@ -680,59 +701,6 @@ def _data_fingerprint(root: Path | None) -> str:
     found = sorted([root, *root.glob("*"), *root.glob("*/*")])
     stats = ((p.relative_to(root), p.stat()) for p in found)
     return _hash("".join(f"{p} {s.st_size} {s.st_mtime_ns}\n" for p, s in stats))
-
-
-# --------------------------------------------------------------------------------------------------
-# Render
-# --------------------------------------------------------------------------------------------------
-
-
-def render(
-    executed: str | Path = "build/notebooks",
-    out: str | Path = "build/site",
-    *,
-    root: Path | None = None,
-) -> Path:
-    """Make the site from `docs/` and the executed notebooks; it needs no network to be read.
-
-    Args:
-        executed: folder of the executed notebooks, relative to the project's folder.
-        out: folder of the site; what is there is replaced once the new one is whole.
-        root: the project's folder; found from the current one where None.
-
-    Returns:
-        The page to open.
-
-    Raises:
-        FileNotFoundError: if no executed notebook is there.
-        RuntimeError: if Sphinx fails; the message ends with what it said.
-    """
-    root = root or project_root()
-    notebooks = sorted((root / executed).glob("*.ipynb"))
-    if not notebooks:
-        raise FileNotFoundError(
-            f"no executed notebook in {root / executed}; run `python -m satkit run` first"
-        )
-    site = root / out
-    stage, fresh = site.with_name(site.name + "-source"), site.with_name(site.name + "-new")
-    for folder in (stage, fresh):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(root / "docs", stage, ignore=shutil.ignore_patterns("_build", "__pycache__"))
-    for path in notebooks:
-        (stage / "notebooks").mkdir(exist_ok=True)
-        shutil.copy(path, stage / "notebooks")
-    shutil.copy(PACKAGE / "weights" / "MODEL_CARD.md", stage / "model_card.md")
-    command = [sys.executable, "-m", "sphinx", "-q", "-E", "-d", str(fresh / ".doctrees")]
-    built = subprocess.run(
-        [*command, str(stage), str(fresh)], capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        raise RuntimeError(f"Sphinx could not build the site: {built.stderr[-2000:]}")
-    print(built.stderr, end="", file=sys.stderr)
-    shutil.rmtree(fresh / ".doctrees")
-    shutil.rmtree(site, ignore_errors=True)
-    fresh.rename(site)
-    return site / "index.html"
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
-"""Parameters, running, rendering and checking of notebooks, on toys that the tests make."""
+"""Parameters, running and checking of notebooks, on toys that the tests make."""
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +189,9 @@ def test_run_executes_skips_reports_and_goes_on(tmp_path, monkeypatch):
     executed = first[1].path.read_text()
     assert f"epochs 1 python {sys.executable}" in executed
     assert str(tmp_path) not in executed
+    measured = json.loads(executed)["metadata"]["satkit"]
+    assert measured["device"] and measured["cores"] == os.cpu_count()
+    assert date.fromisoformat(measured["date"]) <= date.today() + timedelta(days=1)
     assert any("1 executed, 0 up to date, 1 failed" in line for line in said)
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 
@@ -248,47 +251,6 @@ def wait_until(true, seconds: float) -> None:
     while not true():
         assert time.monotonic() < end, f"still not so after {seconds} s"
         time.sleep(0.1)
-
-
-# ---- render --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Return the site made of the project's pages and one executed toy."""
-    root = tmp_path_factory.mktemp("project")
-    docs = Path(__file__).parents[1] / "docs"
-    (root / "docs").symlink_to(docs)
-    folder = write(root, **{"01_toy": TOY})
-    notebook = nbformat.read(folder / "01_toy.ipynb", as_version=4)
-    notebook.cells[-2].outputs = [
-        nbformat.v4.new_output("display_data", {"text/html": '<img alt="a bird" src="data:,">'})
-    ]
-    (root / "build" / "notebooks").mkdir(parents=True)
-    nbformat.write(notebook, root / "build" / "notebooks" / "01_toy.ipynb")
-    return notebooks.render(root=root).parent
-
-
-def test_site_shows_notebooks_with_formulas_and_pictures(site):
-    page = (site / "notebooks" / "01_toy.html").read_text()
-    assert "<math" in page and "<msup>" in page
-    assert 'alt="a bird"' in page
-    assert "notebooks/01_toy.html" in (site / "index.html").read_text()
-
-
-def test_site_loads_nothing_from_elsewhere(site):
-    pages = list(site.rglob("*.html"))
-    assert len(pages) > 4
-    for page in pages:
-        loaded = re.findall(
-            r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"([^\"]+)\"", page.read_text()
-        )
-        assert [url for url in loaded if re.match(r"(https?:)?//", url)] == [], page.name
-
-
-def test_render_needs_executed_notebooks(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no executed notebook"):
-        notebooks.render(root=tmp_path)
 
 
 # ---- pair and check ------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-import seaborn
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -24,7 +24,14 @@ from satkit.results import write_json
 
 Array = np.ndarray | torch.Tensor
 
-COLORS = seaborn.color_palette("colorblind")  # told apart by the colour-blind, too
+#: Okabe and Ito's colours and three more; any two are told apart by the colour-blind, too
+COLORS = [
+    to_rgb(color)
+    for color in (
+        "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7",
+        "#661100", "#332288", "#bbbbbb", "#f0e442", "#56b4e9",
+    )
+]  # fmt: skip
 TRUE_COLOR, PREDICTED_COLOR = COLORS[2], COLORS[3]  # green, vermilion; also dashed and solid
 MAP_COLORS = "viridis"
 LINES = ("-", "--", "-.", ":")
