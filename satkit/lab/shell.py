@@ -45,6 +45,7 @@ def panel(
     def values() -> dict[str, Any]:
         return {name: control.value for name, control in controls.items()}
 
+    last = values()
     view, said = widgets.HTML(), widgets.HTML()
 
     def display(one: Illustration) -> None:
@@ -61,7 +62,6 @@ def panel(
         except ValueError as error:
             said.value = escape(str(error), quote=False)
 
-    last = values()
     first = draw(**last)
     show(first)
     display(first)
