@@ -181,7 +181,10 @@ def test_attention_part_follows_controls_and_patch_buttons(model, images, shown)
     buttons = widget.children[-1].children
     assert len(buttons) == 144 and buttons[13].tooltip == "patch in row 2, column 2"
     assert len({button.style.button_color for button in buttons}) > 20  # it is the image
+    drawn = []
+    widget.children[1].observe(lambda change: drawn.append(change["new"]), names="value")
     buttons[2 * 12 + 4].click()
+    assert len(drawn) == 1  # once, for row and column
     assert controls_of(widget)[2].value.startswith("Patch in row 3, column 5")
 
 

@@ -98,7 +98,11 @@ def _patch_buttons(controls: dict[str, Any], images: Tensor, grid: tuple[int, in
 
     def press(button: Any) -> None:
         row, column = divmod(buttons.index(button), width)
-        controls["row"].value, controls["column"].value = row + 1, column + 1
+        with (
+            controls["row"].hold_trait_notifications(),
+            controls["column"].hold_trait_notifications(),
+        ):
+            controls["row"].value, controls["column"].value = row + 1, column + 1
 
     def paint(*_: Any) -> None:
         for button, color in zip(buttons, _colors(images[controls["image"].value - 1], grid),

@@ -42,21 +42,27 @@ def panel(
     """
     import ipywidgets as widgets
 
-    def drawn() -> Illustration:
-        return draw(**{name: control.value for name, control in controls.items()})
+    def values() -> dict[str, Any]:
+        return {name: control.value for name, control in controls.items()}
 
+    last = values()
     view, said = widgets.HTML(), widgets.HTML()
 
     def display(one: Illustration) -> None:
         view.value, said.value = to_html(*one), escape(one.alt, quote=False)
 
     def redraw(*_: Any) -> None:
+        nonlocal last
+        now = values()
+        if now == last:  # two controls were moved at once: it is drawn already
+            return
+        last = now
         try:
-            display(drawn())
+            display(draw(**now))
         except ValueError as error:
             said.value = escape(str(error), quote=False)
 
-    first = drawn()
+    first = draw(**last)
     show(first)
     display(first)
     for control in controls.values():

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60  # until something must have happened, on a busy machine
+SECONDS = 90  # until something must have happened, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,8 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
+        except urllib.error.HTTPError:
+            return  # it refuses, so it is there
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     raise RuntimeError(f"the server did not answer:\n{log.read_text()[-2000:]}")

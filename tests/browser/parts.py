@@ -27,8 +27,10 @@ maps = np.stack([simulate_map(d, random, rest=0.45, noise=0.2) for d in drawings
 
 
 def run(method):
-    """What stands in for a finished run: random weights."""
-    model = satkit.create_model(method, "vit_pico_convstem8_96", 20, image_size=96).eval()
+    """What stands in for a finished run: the shipped backbone below random heads."""
+    model = satkit.create_model(
+        method, "vit_pico_convstem8_96", 20, image_size=96, pretrained=True
+    ).eval()
     return SimpleNamespace(
         model=lambda: model,
         metrics={"threshold": 0.4},

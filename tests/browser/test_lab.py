@@ -22,8 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SOURCE = Path(__file__).with_name("parts.py")
 PARTS = ("threshold", "attention", "losses", "bird", "compare", "photo")
-#: What JupyterLab itself logs as errors, harmless here
-OWN = ()
+#: Errors of Voilà's page that are not ours: its template takes icons from another host, and it
+#: loads JupyterLab's extensions, among them nbgrader's, without all that these want
+VOILAS_OWN = ("npm/@fortawesome/", "shared module", "Shared module @jupyterlab/")
 RUN_ALL = """async () => {
     const notebook = jupyterapp.shell.currentWidget;
     await notebook.context.ready;
@@ -45,7 +46,7 @@ class Watched:
         self.page.goto(url)
 
     def _listen(self, message):
-        if message.type == "error" and not any(own in message.text for own in OWN):
+        if message.type == "error":
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _note(self, request):
@@ -112,7 +113,7 @@ def move(control, folder):
         "upload": control.locator("xpath=self::button"),
     }
     (kind,) = [name for name, found in kinds.items() if found.count()]
-    target = kinds[kind].first
+    target = kinds[kind].last
     target.focus()
     assert target.evaluate("node => node === document.activeElement"), "takes no focus"
     if kind == "upload":
@@ -154,7 +155,11 @@ def test_each_control_changes_the_picture(lab, folder, name):
     for number in range(controls.count()):
         control = controls.nth(number)
         assert control.inner_text().strip(), f"control {number} has no description"
+        pressed = control.locator("button.mod-active")
+        back = control.get_by_text(pressed.inner_text(), exact=True) if pressed.count() else None
         require_change(part, lambda control=control: move(control, folder))
+        if back:  # a choice: and back again
+            require_change(part, back.click)
 
 
 def test_patch_is_chosen_by_a_button(lab):
@@ -213,7 +218,7 @@ def test_voila_renders_the_parts_and_obeys(browser, folder, tmp_path):
         slider.focus()
         require_change(part, lambda: slider.press("PageUp"))
         save(watched.page, "voila")
-        assert watched.errors == []
+        assert [e for e in watched.errors if not any(own in e for own in VOILAS_OWN)] == []
         watched.page.close()
 
 
