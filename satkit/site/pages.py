@@ -14,6 +14,7 @@ from satkit.notebooks import parameters_of, stated_minutes
 from satkit.site.reference import names_used
 
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION\n?", re.M | re.S)
+WIDGET = "application/vnd.jupyter.widget-view+json"
 HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
 
 
@@ -63,6 +64,8 @@ def lesson_page(notebook: Any, name: str, repository: str, executed: bool) -> An
         text = f"## Names used here\n\nIn the [reference](../api/index.md):\n\n{links}"
         page.cells.append(nbformat.v4.new_markdown_cell(text))
     for cell in page.cells:
+        if "outputs" in cell:  # controls do not work here; the static picture before them stays
+            cell.outputs = [one for one in cell.outputs if WIDGET not in one.get("data", {})]
         for output in cell.get("outputs", []):
             if html := output.get("data", {}).get("text/html"):
                 output["data"]["text/html"] = readable_tables("".join(html))

@@ -67,6 +67,16 @@ def test_lessons_open_in_colab_and_binder_with_their_set_up(site):
     assert (ROOT / name).is_file()
 
 
+def test_controls_are_left_out_and_pictures_stay():
+    notebook = executed(LESSONS[0])
+    cell = next(cell for cell in notebook.cells if cell.get("outputs"))
+    control = {pages.WIDGET: {"model_id": "0"}, "text/plain": "VBox()"}
+    kept = len(cell.outputs)
+    cell.outputs.append(nbformat.v4.new_output("display_data", data=control))
+    shown = pages.lesson_page(notebook, LESSONS[0], "", True)
+    assert len(shown.cells[notebook.cells.index(cell)].outputs) == kept
+
+
 def test_without_an_address_a_lesson_says_where_to_set_it():
     source = pages.lesson_page(executed(LESSONS[0]), LESSONS[0], "", True).cells[0].source
     assert "colab.research" not in source and "mybinder" not in source and "git clone" not in source
