@@ -301,7 +301,7 @@ def course_grade_command(
             "nbgrader, Moodle, Canvas and plain folders are known without."
         ),
     ] = "",
-    cell_seconds: Annotated[float, typer.Option(help="Time limit of a cell.")] = 20.0,
+    cell_seconds: Annotated[float, typer.Option(help="Computing time of a cell.")] = 20.0,
     total_seconds: Annotated[float, typer.Option(help="Time limit of a submission.")] = 120.0,
     memory: Annotated[float, typer.Option(help="Memory limit of a submission, in GB.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="How many are graded at a time.")] = 1,

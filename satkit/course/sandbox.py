@@ -65,8 +65,8 @@ class Limits:
     """What a submission may use.
 
     Attributes:
-        cell_seconds: Of one cell.
-        total_seconds: Of all cells together.
+        cell_seconds: Of computing in one cell.
+        total_seconds: By the clock, of all cells together.
         memory: Bytes beyond what the libraries take.
         file_bytes: Of one file that it writes.
         output_bytes: Of all that it shows and gives.

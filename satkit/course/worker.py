@@ -26,7 +26,7 @@ from typing import Any
 
 from satkit.course import sandbox, transport
 from satkit.course.checks import CheckFailed, Exercise, judge, outputs_of, value
-from satkit.course.registry import find_exercise
+from satkit.course.registry import exercises_of, find_exercise
 
 LONGEST_TEXT = 20_000
 Record = dict[str, Any]
@@ -38,28 +38,34 @@ def main() -> None:
     results, jobs = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
     for number, line in ((0, os.devnull), (1, os.devnull), (2, os.devnull)):
         os.dup2(os.open(line, os.O_RDWR), number)
-    _import_what_sheets_use()
+    import_what_sheets_use()
     for line in jobs:
-        job = json.loads(line)
-        print(json.dumps(_grade(job, sandbox.Limits(**job["limits"]))), file=results, flush=True)
+        print(json.dumps(grade_job(json.loads(line))), file=results, flush=True)
 
 
-def _import_what_sheets_use() -> None:
-    """Once here rather than in every child."""
-    for name in ("matplotlib.pyplot", "pandas", "satkit.losses", "satkit.methods", "satkit.model"):
+def import_what_sheets_use() -> None:
+    """Import it once here rather than in every child."""
+    libraries = (
+        "IPython.core.interactiveshell",
+        "matplotlib.pyplot",
+        "matplotlib_inline",
+        "pandas",
+    )
+    for name in (*libraries, "satkit.losses", "satkit.methods", "satkit.model"):
         importlib.import_module(name)
 
 
-def _grade(job: Record, limits: sandbox.Limits) -> Record:
+def grade_job(job: Record) -> Record:
     """Run one submission and judge it.
 
     Args:
         job: `sheet`, `cells` (each with `code` or with `calls`) and `limits`.
-        limits: Of the job.
 
     Returns:
         `cells`: outputs and verdicts, as far as it came; `stopped`: why not further, or "".
     """
+    limits = sandbox.Limits(**job["limits"])
+    exercises_of(job["sheet"])  # imports them here, and not in every child
     ran, stopped = in_child(lambda send: run_cells(job, limits.cell_seconds, send), limits)
     cells: list[Record] = [{"shown": [], "verdicts": []} for _ in job["cells"]]
     for record in ran:
@@ -200,7 +206,7 @@ def run_cells(job: Record, cell_seconds: float, send: Send) -> None:
 
     Args:
         job: `sheet` and `cells`.
-        cell_seconds: Time limit of each cell and each call of a check.
+        cell_seconds: Computing time that each cell and each call of a check may take.
         send: Takes `cell` and `shown`; or `cell`, `call` and what :func:`give` gives.
     """
     shell = _shell()
@@ -223,6 +229,7 @@ def _shell() -> Any:
     settings.HistoryManager.enabled = False
     settings.InteractiveShell.colors = "nocolor"
     shell = InteractiveShell.instance(config=settings)
+    shell.enable_gui = lambda gui=None: None  # there is no window; `%matplotlib` asks for one
     shell.run_cell("%matplotlib inline")
     return shell
 
@@ -309,17 +316,20 @@ def _swallowed(into: StringIO) -> Iterator[None]:
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError after some seconds, and again every second for code that catches it."""
+    """Raise TimeoutError after some seconds, and again every second for code that catches it.
+
+    Seconds of computing, so that a busy machine fails no answer that is right.
+    """
 
     def stop(*_: object) -> None:
         raise TimeoutError(f"it took more than {seconds:g} seconds; is there an endless loop?")
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 # --------------------------------------------------------------------------------------------------

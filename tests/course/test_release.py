@@ -1,10 +1,11 @@
 """The course folder that a teacher gets."""
 
+import importlib
 import sqlite3
-import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from unittest.mock import patch
 
 import pytest
 
@@ -67,14 +68,13 @@ def test_bad_paths_end_with_2_and_one_message(capsys, tmp_path):
     assert "holds no released sheets" in capsys.readouterr().err
 
 
-def test_nbgrader_is_imported_only_where_it_is_needed_and_named_if_missing():
-    code = """
-import sys
-import satkit.__main__, satkit.course, satkit.course.sheets, satkit.course.worker
-assert not [name for name in sys.modules if name.startswith("nbgrader")]
-sys.modules["nbgrader"] = None
-satkit.__main__.main(["course", "release", "/nowhere/course"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "run: pip install 'satkit[course]'" in done.stderr
+def test_nbgrader_is_imported_only_where_it_is_needed_and_named_if_missing(capsys):
+    """All of satkit is imported again where there is no nbgrader."""
+    others = {name: one for name, one in sys.modules.items() if name.split(".")[0] != "satkit"}
+    with patch.dict(sys.modules, {**others, "nbgrader": None}, clear=True):
+        for name in ("__main__", "course", "course.sheets", "course.worker"):
+            importlib.import_module(f"satkit.{name}")
+        with pytest.raises(SystemExit) as stopped:
+            sys.modules["satkit.__main__"].main(["course", "release", "/nowhere/course"])
+    assert stopped.value.code == 1
+    assert "run: pip install 'satkit[course]'" in capsys.readouterr().err

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from dataclasses import asdict
 
 import pytest
 
 from satkit.course import sandbox, worker
+from tests.course.hand_in import SHEET
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
 LIMITS = sandbox.Limits(cell_seconds=2, total_seconds=10, memory=256 << 20, file_bytes=1 << 20)
@@ -91,6 +93,19 @@ def test_a_child_that_does_not_end_is_ended():
     records, reason = worker.in_child(lambda send: endless(send), short)
     assert records == [{"begun": True}]
     assert reason == "it took more than 0.5 seconds in all"
+
+
+def test_an_answer_that_cannot_be_interrupted_is_stopped():
+    code = "import signal\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nwhile True: pass"
+    job = {
+        "sheet": SHEET,
+        "cells": [{"code": code}, {"calls": [("iou", "iou", 0)]}],
+        "limits": asdict(sandbox.Limits(cell_seconds=0.1, total_seconds=1)),
+    }
+    result = worker.grade_job(job)
+    reason = "it took more than 1 seconds in all"
+    lost = {"right": False, "reached": False, "message": reason}
+    assert result["stopped"] == reason and result["cells"][1]["verdicts"] == [lost]
 
 
 def endless(send: worker.Send) -> None:

@@ -135,7 +135,7 @@ def test_an_untouched_sheet_stays_as_it_is(release):
 
 @pytest.mark.parametrize("strip", [False, True])
 def test_answers_are_found_with_and_without_metadata(release, strip):
-    student = answer(release, RIGHT)
+    student = answer(release, {"iou": RIGHT})
     read = read_notebook(json.dumps(stripped(student) if strip else student).encode())
     rebuilt = rebuild(release, read)
     assert code_of(rebuilt, "iou-answer") == RIGHT
@@ -146,7 +146,7 @@ def test_answers_are_found_with_and_without_metadata(release, strip):
 
 
 def test_changed_checks_are_the_teachers_again(release):
-    student = answer(release, RIGHT)
+    student = answer(release, {"iou": RIGHT})
     (cell,) = [cell for cell in student.cells if grade_id(cell) == "iou"]
     cell.source = "print('right')"
     assert code_of(rebuild(release, student), "iou") == 'check("iou", iou)'
@@ -180,7 +180,7 @@ def test_of_cells_that_stand_twice_the_written_one_counts(release, order):
 
 
 def test_a_students_own_cells_stay_where_they_were(release):
-    student = answer(release, "def iou(a, b):\n    return helper(a, b)")
+    student = answer(release, {"iou": "def iou(a, b):\n    return helper(a, b)"})
     index = [grade_id(cell) for cell in student.cells].index("iou-answer")
     own = [nbformat.v4.new_code_cell("helper = max"), nbformat.v4.new_markdown_cell("I think")]
     student.cells[index:index] = own
