@@ -1,10 +1,14 @@
-"""Ways to use an answer that several sheets share, for ``run`` of an exercise."""
+"""What several sheets share: ways to use an answer, and common misconceptions and symptoms."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from satkit.course.checks import CheckFailed, Misconception
+import torch
+from torch import Tensor
+
+from satkit.course.checks import CheckFailed, Misconception, Trial, same
 
 
 def letters(answer: Any) -> frozenset[str]:
@@ -52,4 +56,32 @@ def leaves_out(letter: str, right: str, name: str, idea: str) -> Misconception:
     wrong = right.replace(letter, "")
     return Misconception(
         name, idea, wrong, lambda trials: all(letter not in trial.given for trial in trials)
+    )
+
+
+def gradient(loss: Any, leaf: Tensor) -> Tensor | None:
+    """Gradient of an answer's loss.
+
+    Args:
+        loss: What the answer gave, a scalar.
+        leaf: Tensor that requires a gradient.
+
+    Returns:
+        Gradient with the shape of ``leaf``; None where the loss was not computed from it in
+        PyTorch, whether or not it claims to require a gradient.
+    """
+    if not (isinstance(loss, Tensor) and loss.requires_grad):
+        return None
+    return torch.autograd.grad(loss, leaf, allow_unused=True)[0]
+
+
+def partly(wrong: Callable[..., Any]) -> Callable[[list[Trial]], bool]:
+    """Symptom of answers that are wrong on some inputs only, and there as a wrong one is.
+
+    Args:
+        wrong: Function in place of the reference, for one who believes the misconception.
+    """
+    return lambda trials: all(
+        same(trial.given, trial.expected, 1e-5) or same(trial.given, wrong(*trial.arguments), 1e-5)
+        for trial in trials
     )

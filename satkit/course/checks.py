@@ -53,12 +53,14 @@ class Misconception:
         wrong: Takes the place of the reference for one who believes it; None where only its
             ``symptom`` tells.
         symptom: Tells from all trials whether the answer suffers from it.
+        also: Further answers that the same idea leads to.
     """
 
     name: str
     idea: str
     wrong: Any = None
     symptom: Callable[[list[Trial]], bool] | None = None
+    also: tuple[Any, ...] = ()
 
 
 def call(answer: Callable[..., Any], *arguments: Any) -> Any:
@@ -212,19 +214,20 @@ def _suffers(exercise: Exercise, misconception: Misconception, trials: list[Tria
     try:
         if misconception.symptom is not None and misconception.symptom(trials):
             return True
-        if misconception.wrong is None:
-            return False
-        tolerance = max(exercise.tolerance, 1e-5)
-        outputs = (
-            exercise.run(misconception.wrong, *copy.deepcopy(trial.arguments)) for trial in trials
-        )
-        return all(
-            same(trial.given, output, tolerance)
-            for trial, output in zip(trials, outputs, strict=True)
-        )
+        forms = [misconception.wrong, *misconception.also]
+        return any(_explains(exercise, form, trials) for form in forms if form is not None)
     except Exception:
         # An output of any kind may come in, which the code that looks for a symptom did not expect.
         return False
+
+
+def _explains(exercise: Exercise, wrong: Any, trials: list[Trial]) -> bool:
+    """Whether a wrong answer gives all outputs of an answer."""
+    tolerance = max(exercise.tolerance, 1e-5)
+    outputs = (exercise.run(wrong, *copy.deepcopy(trial.arguments)) for trial in trials)
+    return all(
+        same(trial.given, output, tolerance) for trial, output in zip(trials, outputs, strict=True)
+    )
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:

@@ -19,10 +19,11 @@ SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DO
 
 EXERCISES = [(sheet, exercise) for sheet in sheets() for exercise in exercises_of(sheet)]
 WRONG = [
-    pytest.param(exercise, misconception, id=f"{exercise.name}-{misconception.name}")
+    pytest.param(exercise, misconception, wrong, id=f"{exercise.name}-{misconception.name}")
     for _, exercise in EXERCISES
     for misconception in exercise.misconceptions
-    if misconception.wrong is not None
+    for wrong in (misconception.wrong, *misconception.also)
+    if wrong is not None
 ]
 
 
@@ -38,12 +39,12 @@ def test_the_reference_is_right(exercise: Exercise) -> None:
         assert check_answer(exercise, exercise.reference, seed).startswith(f"✓ {exercise.name}")
 
 
-@pytest.mark.parametrize(("exercise", "misconception"), WRONG)
+@pytest.mark.parametrize(("exercise", "misconception", "wrong"), WRONG)
 def test_a_misconception_is_called_by_its_name(
-    exercise: Exercise, misconception: Misconception
+    exercise: Exercise, misconception: Misconception, wrong: Any
 ) -> None:
     for seed in SEEDS:
-        said = message(exercise, misconception.wrong, seed)
+        said = message(exercise, wrong, seed)
         assert said == f"{exercise.name}: {misconception.name}.\n  {misconception.idea}"
 
 

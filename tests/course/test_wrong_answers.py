@@ -1,5 +1,7 @@
 """A bank of wrong answers: all are refused, and at least 95 % are told the right idea."""
 
+from functools import cache
+
 import pytest
 
 from satkit.course.checks import CheckFailed, check_answer
@@ -11,6 +13,7 @@ BANK = bank()
 TOLD_SHARE = 0.95
 
 
+@cache
 def message_of(sheet: str, wrong: Wrong) -> str:
     """What the check says; the other cells of the sheet are the teacher's."""
     namespace = dict(editions.teacher_namespace(sheet))

@@ -45,8 +45,18 @@ def _block_map_mean_of_sigmoids(q: Tensor, k: Tensor) -> Tensor:
     return _crop(_similarity(q, k).sigmoid().mean(dim=1))
 
 
+def _tokens_compete(trials: list[Trial]) -> bool:
+    """Symptom: each map is a part of a softmax, over all tokens or over patches."""
+    maps = [torch.as_tensor(trial.given) for trial in trials]
+    return all(bool((one > 0).all() and (one.sum(dim=(1, 2)) < 1 + 1e-4).all()) for one in maps)
+
+
 def _block_map_full_width(q: Tensor, k: Tensor) -> Tensor:
     return _crop((_similarity(q, k).sum(dim=1) * q.shape[1] ** -0.5).sigmoid())
+
+
+def _block_map_full_width_mean(q: Tensor, k: Tensor) -> Tensor:
+    return _crop((_similarity(q, k).mean(dim=1) * q.shape[1] ** -0.5).sigmoid())
 
 
 def _block_map_sum_of_heads(q: Tensor, k: Tensor) -> Tensor:
@@ -169,6 +179,7 @@ EXERCISES = (
                 "In a softmax tokens compete, so a large bird would be fainter than a small one. "
                 "The sigmoid asks each token for itself, and all parts of a bird can be near 1.",
                 _block_map_softmax,
+                _tokens_compete,
             ),
             Misconception(
                 "the sigmoid comes before the mean over heads",
@@ -178,9 +189,11 @@ EXERCISES = (
             ),
             Misconception(
                 "the similarity is scaled by the full width",
-                "With 1/√D over all heads (Eq. 4 as printed) the similarities are √H times as "
-                "large. Here, as in the authors' code: 1/√d in each head, then the mean.",
+                "d is the width of one head, D that of all H together. With 1/√D, the similarities "
+                "are √H times as large (added up over heads, Eq. 4 as printed) or as small (their "
+                "mean). Here, as in the authors' code: 1/√d in each head, then the mean.",
                 _block_map_full_width,
+                also=(_block_map_full_width_mean,),
             ),
             Misconception(
                 "the heads are added up",

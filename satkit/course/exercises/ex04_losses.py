@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad, softplus
 
-from satkit.course.answers import chooses, leaves_out, letters
+from satkit.course.answers import chooses, gradient, leaves_out, letters
 from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, value
 from satkit.losses import area_loss, smoothing_kernel
 from satkit.losses import batch_area_loss as reference_batch_area
@@ -96,8 +96,16 @@ def _image_area(maps: Tensor, target: float) -> Tensor:
     return (maps.mean(dim=(1, 2)) - target).abs().mean()
 
 
+def _image_area_summed(maps: Tensor, target: float) -> Tensor:
+    return _image_area(maps, target) * len(maps)
+
+
 def _pixel_area(maps: Tensor, target: float) -> Tensor:
     return (maps - target).abs().mean()
+
+
+def _pixel_area_summed(maps: Tensor, target: float) -> Tensor:
+    return _pixel_area(maps, target) * maps.numel()
 
 
 def _squared_area(maps: Tensor, target: float) -> Tensor:
@@ -108,12 +116,32 @@ def _signed_area(maps: Tensor, target: float) -> Tensor:
     return maps.mean() - target
 
 
+def _signed_area_reversed(maps: Tensor, target: float) -> Tensor:
+    return target - maps.mean()
+
+
 def _printed_area(maps: Tensor, target: float) -> Tensor:
     return (torch.full_like(maps, target) - maps / maps.numel()).sum().abs()
 
 
+def _summed_distances(maps: Tensor, target: float) -> Tensor:
+    return (maps - target).sum().abs()
+
+
 def _thresholded_area(maps: Tensor, target: float) -> Tensor:
     return ((maps > 0.5).float().mean() - target).abs()
+
+
+def _counts_patches(trials: list[Trial]) -> bool:
+    """Symptom: no gradient, and λ is off by whole patches, whichever the threshold."""
+    for trial in trials:
+        maps, target = trial.arguments
+        off = abs(float(torch.as_tensor(trial.given["loss"]).detach()))
+        counts = [(target + sign * off) * maps.numel() for sign in (-1, 1)]
+        whole = any(abs(count - round(count)) < 1e-3 for count in counts)
+        if trial.given["gradient"] is not None or off == 0 or not whole:
+            return False
+    return True
 
 
 def _detached_area(maps: Tensor, target: float) -> Tensor:
@@ -126,8 +154,7 @@ def _loss_and_gradient(answer: Any, maps: Tensor, target: float) -> dict[str, An
     loss = answer(leaf, target)
     if loss is None:
         return None
-    learns = isinstance(loss, Tensor) and loss.requires_grad
-    return {"loss": loss, "gradient": torch.autograd.grad(loss, leaf)[0] if learns else None}
+    return {"loss": loss, "gradient": gradient(loss, leaf)}
 
 
 def _maps_and_target(rng: np.random.Generator) -> Iterator[Arguments]:
@@ -166,8 +193,16 @@ def _norm_half_filtered(maps: Tensor, kernel: Tensor) -> Tensor:
     return (maps * (1 - _smooth(maps, kernel))).mean()
 
 
+def _norm_other_half_filtered(maps: Tensor, kernel: Tensor) -> Tensor:
+    return (_smooth(maps, kernel) * (1 - maps)).mean()
+
+
 def _norm_replicated(maps: Tensor, kernel: Tensor) -> Tensor:
     return _spread(_smooth(maps, kernel, "replicate"))
+
+
+def _norm_reflected(maps: Tensor, kernel: Tensor) -> Tensor:
+    return _spread(_smooth(maps, kernel, "reflect"))
 
 
 def _norm_unpadded(maps: Tensor, kernel: Tensor) -> Tensor:
@@ -218,12 +253,13 @@ def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | N
         loss = answer(maps, seen, target)
         if loss is None:
             return None
-        if not (isinstance(loss, Tensor) and loss.requires_grad):
+        slope = gradient(loss, maps)
+        if slope is None:
             raise CheckFailed(
                 "collapsing_loss has no gradient with respect to the maps, so nothing moves; "
                 "compute it from `maps` with PyTorch alone, without float() or .item()"
             )
-        gradients.append(torch.autograd.grad(loss, maps)[0])
+        gradients.append(slope)
     area = float(descend(answer, evidence, target).mean())
     end = "empty" if area < 0.05 else "open" if area > 0.4 else "neither empty nor open"
     return {END: end, CLASS: not torch.allclose(gradients[0], gradients[1], atol=1e-9)}
@@ -253,6 +289,13 @@ EXERCISES = (
         idea="Take the mean over the whole batch first, then the distance from λ.",
         misconceptions=(
             Misconception(
+                "the area is counted above a threshold",
+                "A comparison has no gradient. The soft area, the mean of the values, can be "
+                "pushed.",
+                _thresholded_area,
+                _counts_patches,
+            ),
+            Misconception(
                 "the loss has no gradient",
                 "float(), .item(), .numpy() and torch.tensor() cut the loss off from the maps, so "
                 "nothing is learned and no error says so. Stay within PyTorch's operations.",
@@ -264,12 +307,14 @@ EXERCISES = (
                 "The mean runs over the *batch*: one bird may be large and another small, as long "
                 "as they are λ on average. Take the distance after the mean over all images.",
                 _image_area,
+                also=(_image_area_summed,),
             ),
             Misconception(
                 "each patch is held to λ",
                 "That asks for a map that is λ everywhere, the most undecided one. Take the mean "
                 "of all patches first, then its distance from λ.",
                 _pixel_area,
+                also=(_pixel_area_summed,),
             ),
             Misconception(
                 "the distance is squared",
@@ -279,21 +324,17 @@ EXERCISES = (
             ),
             Misconception(
                 "the distance has a sign",
-                "Without the absolute value, smaller is always better, and the area sinks below λ "
-                "down to 0. The push has to turn round at λ.",
+                "Without the absolute value, smaller is always better (or larger, with the other "
+                "sign), and the area leaves λ for 0 or 1. The push has to turn round at λ.",
                 _signed_area,
+                also=(_signed_area_reversed,),
             ),
             Misconception(
                 "λ stands inside the sum",
                 "So Eq. 7 is printed, but then λ counts once for each patch. The authors' code "
                 "takes the mean of the maps first and subtracts λ once.",
                 _printed_area,
-            ),
-            Misconception(
-                "the area is counted above a threshold",
-                "A comparison has no gradient. The soft area, the mean of the values, can be "
-                "pushed.",
-                lambda maps, target: _thresholded_area(maps, target) + 0 * maps.sum(),
+                also=(_summed_distances,),
             ),
         ),
         cases=_maps_and_target,
@@ -368,12 +409,14 @@ EXERCISES = (
                 "only one factor is smoothed",
                 "M* is the smoothed map in both factors: M*(1 − M*).",
                 _norm_half_filtered,
+                also=(_norm_other_half_filtered,),
             ),
             Misconception(
                 "the border is repeated",
                 "The authors' filter puts zeros around the map, so a border patch is a little "
-                "darker. With repeated borders the loss is another number.",
+                "darker. With repeated or reflected borders the loss is another number.",
                 _norm_replicated,
+                also=(_norm_reflected,),
             ),
             Misconception(
                 "the border is cut off",

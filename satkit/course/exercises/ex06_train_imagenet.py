@@ -126,6 +126,15 @@ def _area_each_its_own(parts: list[Tensor], target: float) -> Tensor:
     return torch.stack([(part.mean() - target).abs() for part in parts]).mean()
 
 
+def _area_each_its_own_weighted(parts: list[Tensor], target: float) -> Tensor:
+    count = sum(len(part) for part in parts)
+    return torch.stack([len(part) * (part.mean() - target).abs() for part in parts]).sum() / count
+
+
+def _area_each_its_own_summed(parts: list[Tensor], target: float) -> Tensor:
+    return _area_each_its_own(parts, target) * len(parts)
+
+
 def _area_mean_of_means(parts: list[Tensor], target: float) -> Tensor:
     return (torch.stack([part.mean() for part in parts]).mean() - target).abs()
 
@@ -136,6 +145,10 @@ def _area_each_image(parts: list[Tensor], target: float) -> Tensor:
 
 def _area_sum_of_means(parts: list[Tensor], target: float) -> Tensor:
     return (torch.stack([part.mean() for part in parts]).sum() - target).abs()
+
+
+def _area_sum_of_values(parts: list[Tensor], target: float) -> Tensor:
+    return (torch.cat(parts).sum() - target).abs()
 
 
 def _area_without_gradient(parts: list[Tensor], target: float) -> Tensor:
@@ -293,6 +306,7 @@ EXERCISES = (
                 "A mean of distances is not the distance of the mean: each process would pull its "
                 "own images to λ, so the number of processes would change the loss.",
                 _area_each_its_own,
+                also=(_area_each_its_own_weighted, _area_each_its_own_summed),
             ),
             Misconception(
                 "every image has its own area",
@@ -310,6 +324,7 @@ EXERCISES = (
                 "An area is a share of the image. Shares of several processes are averaged, else "
                 "they exceed 1.",
                 _area_sum_of_means,
+                also=(_area_sum_of_values,),
             ),
         ),
         cases=_parts,

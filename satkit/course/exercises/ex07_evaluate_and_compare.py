@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from satkit.course.checks import Arguments, Exercise, Misconception
+from satkit.course.checks import Arguments, Exercise, Misconception, Trial
 
 # --------------------------------------------------------------------------------------------------
 # bootstrap_interval
@@ -38,6 +38,18 @@ def _unpaired(first: np.ndarray, second: np.ndarray, draws: np.ndarray) -> Ends:
     rates = 100 * (first[draws].mean(axis=1) - second[draws[::-1]].mean(axis=1))
     low, high = np.quantile(rates, ENDS)
     return float(low), float(high)
+
+
+def _is_as_wide_as_unpaired(trials: list[Trial]) -> bool:
+    """Symptom: the right centre, and the width of unpaired draws, whichever they are."""
+    for trial in trials:
+        low, high = (float(end) for end in trial.given)
+        paired, unpaired = np.ptp(trial.expected), np.ptp(_unpaired(*trial.arguments))
+        if not 1.2 * paired < high - low < 1.25 * unpaired:
+            return False
+        if abs((low + high) / 2 - np.mean(trial.expected)) > paired / 4:
+            return False
+    return True
 
 
 def _five_each_side(first: np.ndarray, second: np.ndarray, draws: np.ndarray) -> Ends:
@@ -168,6 +180,7 @@ EXERCISES = (
                 "the methods are scored on different draws",
                 "The pair of an image must stay together: a draw of images serves both methods.",
                 _unpaired,
+                _is_as_wide_as_unpaired,
             ),
             Misconception(
                 "the interval leaves out 5 % on each side",

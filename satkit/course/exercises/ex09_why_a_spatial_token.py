@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from satkit.course.checks import Arguments, Exercise, Misconception
+from satkit.course.checks import Arguments, Exercise, Misconception, Trial
 
 # --------------------------------------------------------------------------------------------------
 # gradient_cosine
@@ -129,6 +129,18 @@ def _own_length(own: Tensor, other: Tensor) -> Tensor:
     return own - dot / (own @ own) * other if dot < 0 else own
 
 
+def _another_share_is_taken(trials: list[Trial]) -> bool:
+    """Symptom: what is taken has the right direction, and only where they fight; not the length."""
+    for trial in trials:
+        own, _ = trial.arguments
+        taken, right = own - torch.as_tensor(trial.given), own - trial.expected
+        if not right.any() and taken.any():
+            return False
+        if right.any() and taken @ right <= (1 - 1e-6) * taken.norm() * right.norm():
+            return False
+    return True
+
+
 def _the_fight_itself(own: Tensor, other: Tensor) -> Tensor:
     dot = own @ other
     return dot / (other @ other) * other if dot < 0 else own
@@ -244,10 +256,12 @@ EXERCISES = (
                 _always_projected,
             ),
             Misconception(
-                "the wrong length is divided by",
-                "The part of g along h is measured in units of h, so it is the length of h that "
-                "counts. Test: what is left must be orthogonal to h.",
+                "the part along h has the wrong length",
+                "The length of h counts twice: in the product of g and h, and in h itself. A "
+                "longer h must not change what is taken away. Test: what is left is orthogonal to "
+                "h.",
                 _own_length,
+                _another_share_is_taken,
             ),
             Misconception(
                 "only the fighting part is kept",

@@ -34,6 +34,18 @@ def _positions_mixed_up(positions: Tensor, prefix: int, old: Grid, new: Grid) ->
     return torch.cat([positions[:, :prefix], _resized(grid, new)], dim=1)
 
 
+def _positions_mixed_up_twice(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
+    grid = positions[:, prefix:].reshape(1, -1, *old)
+    resized = interpolate(grid, size=new, mode="bilinear").reshape(1, new[0] * new[1], -1)
+    return torch.cat([positions[:, :prefix], resized], dim=1)
+
+
+def _positions_mixed_up_behind(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
+    grid = positions[:, prefix:].transpose(1, 2).unflatten(2, old)
+    resized = interpolate(grid, size=new, mode="bilinear").reshape(1, new[0] * new[1], -1)
+    return torch.cat([positions[:, :prefix], resized], dim=1)
+
+
 def _positions_in_a_row(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
     row = positions[:, prefix:].transpose(1, 2)  # [1, D, h w]
     longer = interpolate(row, size=new[0] * new[1], mode="linear").transpose(1, 2)
@@ -47,6 +59,22 @@ def _positions_of_patches(positions: Tensor, prefix: int, old: Grid, new: Grid) 
 def _positions_sides_exchanged(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
     grid = positions[:, prefix:].transpose(1, 2).unflatten(2, (old[1], old[0]))
     return torch.cat([positions[:, :prefix], _resized(grid, new)], dim=1)
+
+
+def _positions_sides_exchanged_twice(
+    positions: Tensor, prefix: int, old: Grid, new: Grid
+) -> Tensor:
+    return _positions_sides_exchanged(positions, prefix, old, (new[1], new[0]))
+
+
+def _positions_new_sides_exchanged(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
+    return _resize_positions(positions, prefix, old, (new[1], new[0]))
+
+
+def _positions_in_columns(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
+    grid = positions[:, prefix:].transpose(1, 2).unflatten(2, (old[1], old[0])).mT  # [1, D, h, w]
+    resized = interpolate(grid, size=new, mode="bilinear").mT.flatten(2).transpose(1, 2)
+    return torch.cat([positions[:, :prefix], resized], dim=1)
 
 
 def _positions_behind(positions: Tensor, prefix: int, old: Grid, new: Grid) -> Tensor:
@@ -144,6 +172,7 @@ EXERCISES = (
                 "A reshape does not move numbers. The channels stand last in the sequence and "
                 "first in an image, so the axes have to be exchanged first.",
                 _positions_mixed_up,
+                also=(_positions_mixed_up_twice, _positions_mixed_up_behind),
             ),
             Misconception(
                 "the positions are resized as a row",
@@ -156,6 +185,11 @@ EXERCISES = (
                 "The sequence runs along each row of the grid: the width is the axis that changes "
                 "fastest, so it comes last.",
                 _positions_sides_exchanged,
+                also=(
+                    _positions_sides_exchanged_twice,
+                    _positions_new_sides_exchanged,
+                    _positions_in_columns,
+                ),
             ),
         ),
         cases=_embeddings,

@@ -9,13 +9,16 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from satkit.course.answers import chooses, leaves_out, letters
-from satkit.course.checks import Arguments, Exercise, Misconception
+from satkit.course.answers import chooses, leaves_out, letters, partly
+from satkit.course.checks import Arguments, Exercise, Misconception, Trial
 from satkit.stats import seeds_needed
 
 # --------------------------------------------------------------------------------------------------
 # verdict
 # --------------------------------------------------------------------------------------------------
+
+
+CERTAIN = ("reproduced", "contradicts")
 
 
 def _verdict(mean: float, low: float, high: float, bound: float, below: bool) -> str:
@@ -29,6 +32,14 @@ def _verdict(mean: float, low: float, high: float, bound: float, below: bool) ->
 
 def _verdict_of_mean(mean: float, low: float, high: float, bound: float, below: bool) -> str:
     return _verdict(mean, mean, mean, bound, below)
+
+
+def _is_too_sure(trials: list[Trial]) -> bool:
+    """Symptom: what is uncertain gets a certain verdict, and all else is right."""
+    return all(
+        trial.given == trial.expected or (trial.given in CERTAIN and trial.expected not in CERTAIN)
+        for trial in trials
+    )
 
 
 def _verdict_of_one_seed(mean: float, low: float, high: float, bound: float, below: bool) -> str:
@@ -110,16 +121,18 @@ EXERCISES = (
         "interval lie there, too?",
         misconceptions=(
             Misconception(
-                "the mean alone decides",
-                "Where the interval reaches over the bound, another handful of seeds might turn "
-                "the sign. A certain verdict needs the whole interval.",
-                _verdict_of_mean,
-            ),
-            Misconception(
                 "one seed decides",
                 "One run has no interval, so nothing says how far its number would move. It gives "
                 "a direction at most, for or against.",
                 _verdict_of_one_seed,
+                partly(_verdict_of_one_seed),
+            ),
+            Misconception(
+                "the mean alone decides",
+                "Where the interval reaches over the bound, another handful of seeds might turn "
+                "the sign. A certain verdict needs the whole interval.",
+                _verdict_of_mean,
+                _is_too_sure,
             ),
             Misconception(
                 "the bound is always zero",
@@ -138,6 +151,7 @@ EXERCISES = (
                 "An uncertain effect still has a direction: with the claim it is «same direction», "
                 "against it «undecided».",
                 _verdict_of_three,
+                partly(_verdict_of_three),
             ),
             Misconception(
                 "a mean on the bound counts for the claim",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from satkit.course.checks import Arguments, Exercise, Misconception, Trial
+from satkit.course.answers import partly
+from satkit.course.checks import Arguments, Exercise, Misconception, Trial, same
 
 Box = tuple[float, float, float, float]
 
@@ -96,6 +97,17 @@ def _margin_twice(box: Box, width: int, height: int, resize: int, crop: int) -> 
 
 def _one_scale(box: Box, width: int, height: int, resize: int, crop: int) -> Box:
     return _box_in_photograph(box, width, width, resize, crop)
+
+
+def _has_one_scale(trials: list[Trial]) -> bool:
+    """Symptom: the crop is undone, and then one scale serves all corners, whichever it is."""
+    for trial in trials:
+        box, *_, resize, crop = trial.arguments
+        corners = [corner + (resize - crop) / 2 for corner in box]
+        scale = float(trial.given[2]) / corners[2]
+        if scale == 1 or not same(trial.given, [scale * one for one in corners], 1e-5):
+            return False
+    return True
 
 
 def _margin_unscaled(box: Box, width: int, height: int, resize: int, crop: int) -> Box:
@@ -196,24 +208,28 @@ EXERCISES = (
                 "6 says: turn the stored picture a quarter clockwise to see it upright; 8 says "
                 "counter-clockwise.",
                 _box_turned_back,
+                partly(_box_turned_back),
             ),
             Misconception(
                 "a turn is taken for an exchange of x and y",
                 "Exchanging x and y also mirrors the picture. In a turn one of the two is counted "
                 "from the other side.",
                 _axes_exchanged,
+                partly(_axes_exchanged),
             ),
             Misconception(
                 "width and height of the stored picture are exchanged",
                 "The size belongs to the stored frame: x is counted from the other side of its "
                 "width, y of its height.",
                 _sides_exchanged,
+                partly(_sides_exchanged),
             ),
             Misconception(
                 "the edges are taken for pixels",
                 "Half-open corners are edges between pixels, from 0 to the width: the edge at 0 "
                 "becomes the edge at the width. Subtracting 1 belongs to numbers of pixels.",
                 _box_inclusive,
+                partly(_box_inclusive),
             ),
         ),
         cases=_stored_boxes,
@@ -251,6 +267,7 @@ EXERCISES = (
                 "The resize made a square of the photograph, so width and height were scaled "
                 "differently.",
                 _one_scale,
+                _has_one_scale,
             ),
             Misconception(
                 "the margin is added in pixels of the photograph",

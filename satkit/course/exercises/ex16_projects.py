@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from satkit.course.answers import gradient
 from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial
 
 
@@ -48,10 +49,27 @@ def _loss_of_the_middle(maps: Tensor) -> Tensor:
     return torch.exp(-((maps - 0.5) ** 2) / (2 * 0.1**2)).mean()
 
 
+def _loss_with_a_pause(maps: Tensor) -> Tensor:
+    return (torch.minimum(maps, 1 - maps) - 0.2).relu().mean()
+
+
+def _loss_of_entropy(maps: Tensor) -> Tensor:
+    return -(maps * maps.log() + (1 - maps) * (1 - maps).log()).mean()
+
+
+def _leaves_alone(trials: list[Trial]) -> bool:
+    """Symptom: doubt is punished in the middle, but hardly pushed near 0 and 1."""
+    return any(
+        trial.given["0.5 costs more than 0 and 1"] and not trial.given["still pushes at 0.1"]
+        for trial in trials
+    )
+
+
 def _facts_of_loss(answer: PixelLoss, maps: np.ndarray) -> dict[str, bool]:
     batch = torch.tensor(maps, requires_grad=True)  # [B, h, w]
     loss = torch.as_tensor(answer(batch))
-    facts = {"one number": loss.ndim == 0, "passes a gradient": loss.requires_grad}
+    facts = {"one number": loss.ndim == 0}
+    facts["passes a gradient"] = not facts["one number"] or gradient(loss, batch) is not None
     if not all(facts.values()):
         return facts
     values = torch.linspace(0, 1, 11, dtype=torch.float64)
@@ -60,6 +78,8 @@ def _facts_of_loss(answer: PixelLoss, maps: np.ndarray) -> dict[str, bool]:
     two.requires_grad_()
     slopes = torch.autograd.grad(answer(two), two)[0] * two.numel()  # of single patches
     return facts | {
+        "a number at 0 and 1": bool(flat.isfinite().all()),
+        "0.5 costs more than 0 and 1": bool(flat[[0, -1]].max() < flat[5]),
         "punishes doubt": bool(flat[[0, -1]].max() < flat[1:-1].min()),
         "the same for twice the batch": bool(
             torch.isclose(answer(torch.cat([batch, batch])), loss, rtol=1e-4)
@@ -242,6 +262,21 @@ EXERCISES = (
                 partial(_lacks, "passes a gradient"),
             ),
             Misconception(
+                "maps of 0 and 1 have no loss",
+                "log 0 is −∞, and 0 · (−∞) is no number: the best maps of all make the loss NaN. "
+                "Keep the logarithm away from 0, or use `torch.special.entr`.",
+                _loss_of_entropy,
+                partial(_lacks, "a number at 0 and 1"),
+            ),
+            Misconception(
+                "a patch at 0.1 is left alone",
+                "That is the weakness of the weighted entropy (lesson 08): where the slope is "
+                "nearly zero, nobody tells a hesitant patch to make up its mind.",
+                _loss_of_the_middle,
+                _leaves_alone,
+                also=(_loss_with_a_pause,),
+            ),
+            Misconception(
                 "doubt is not punished",
                 "Maps of zeros and maps of ones have to cost less than any map in between, else "
                 "the loss asks for something other than a decision.",
@@ -253,13 +288,6 @@ EXERCISES = (
                 "A sum grows with the batch, and so would the weight of your loss. Take the mean.",
                 _loss_summed,
                 partial(_lacks, "the same for twice the batch"),
-            ),
-            Misconception(
-                "a patch at 0.1 is left alone",
-                "That is the weakness of the weighted entropy (lesson 08): where the slope is "
-                "nearly zero, nobody tells a hesitant patch to make up its mind.",
-                _loss_of_the_middle,
-                partial(_lacks, "still pushes at 0.1"),
             ),
         ),
         cases=_maps,
