@@ -1,4 +1,7 @@
-"""The command line: `python -m satkit COMMAND`, with exit codes 0 done, 1 failed, 2 bad input."""
+"""The command line: `python -m satkit COMMAND`, with exit codes 0 done, 1 failed, 2 bad input.
+
+Each command imports what it needs, so that `--help` and bad input are answered at once.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 from pydantic import ValidationError
 
-from satkit import distributed, doctor, notebooks, paper, results
-from satkit.data import load as load_dataset
-from satkit.data.sources import overview
-from satkit.evaluation import evaluate as evaluate_model
+from satkit import notebooks
 from satkit.methods import METHODS
-from satkit.predict import predict
 from satkit.progress import interruptible
 from satkit.settings import TrainSettings
-from satkit.site import render
-from satkit.training import load_datasets
-from satkit.training import train as train_model
 
 app = typer.Typer(
     help=(
@@ -52,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always; 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:
+        _list_settings_in_help()
     try:
         app(join_parameters(words), prog_name="python -m satkit")
     except (ValueError, FileNotFoundError) as error:
@@ -101,6 +98,8 @@ def doctor_command(
     data_root: Annotated[str, typer.Option(help="Folder that holds data sets by name.")] = "",
 ) -> None:
     """Print versions, device, memory, cores, what data is found, and what will be slow."""
+    from satkit import doctor
+
     print(doctor.report(data_root or None))
     raise typer.Exit(1 if doctor.problems() else 0)
 
@@ -135,6 +134,8 @@ def run(
             outcomes = notebooks.run(names, profile or None, _given(parameter), out, force=force)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if site_only or (site and len(failed) < len(outcomes)):
+        from satkit.site import render
+
         print("rendering the site")
         print(f"site: {render(out, solutions=solutions)}")
     raise typer.Exit(1 if failed else 0)
@@ -156,7 +157,13 @@ def _settings_help() -> str:
     return f"{settings}\n\nAnd options of the methods:{kept}" + "\n".join(options)
 
 
-@app.command(epilog=_settings_help())
+def _list_settings_in_help() -> None:
+    """Give the help of `train` its list, for which all methods are imported."""
+    (command,) = [one for one in app.registered_commands if one.callback is train]
+    command.epilog = _settings_help()
+
+
+@app.command()
 def train(
     profile: Annotated[str, typer.Option(help="smoke, lab or paper.")] = "lab",
     parameter: Parameters = None,
@@ -166,6 +173,9 @@ def train(
     """Train and evaluate one localizer; a finished run of the same settings is only shown."""
     settings = TrainSettings.for_profile(**{"profile": profile, **_given(parameter)})
     _check_out(out)
+    from satkit import distributed, results
+    from satkit.training import train as train_model
+
     with interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
     if distributed.is_first():
@@ -183,6 +193,10 @@ def evaluate(
     out: Annotated[str, typer.Option(help="Write the numbers to this JSON file too.")] = "",
 ) -> None:
     """Evaluate a run's model on test images; -p replaces settings of the run (see train --help)."""
+    from satkit import distributed, results
+    from satkit.evaluation import evaluate as evaluate_model
+    from satkit.training import load_datasets
+
     distributed.start()
     opened = results.open_run(run)
     given = _given(parameter)
@@ -222,6 +236,8 @@ def predict_command(
     ] = None,
 ) -> None:
     """Write the box and an overlay of each photograph; exit code 1 if any could not be read."""
+    from satkit.predict import predict
+
     found = predict(images, checkpoint, out, threshold=threshold)
     for reason in found.unreadable.values():
         print(f"skipped: {reason}", file=sys.stderr)
@@ -235,6 +251,9 @@ def data_command(
     root: Annotated[str, typer.Option(help="Its folder, .zip, or URL of a prepared one.")] = "",
 ) -> None:
     """Say of all data sets where they are, what is in them and how to get them, or check one."""
+    from satkit.data import load as load_dataset
+    from satkit.data.sources import overview
+
     if not name:
         print(overview())
         return
@@ -258,6 +277,10 @@ def ledger_command(
     out: Annotated[str, typer.Option(help="Write the whole ledger to this CSV file.")] = "",
 ) -> None:
     """Judge the paper's claims by measured runs: effect, 95 % interval over seeds, verdict."""
+    import pandas as pd
+
+    from satkit import paper, results
+
     _check_out(out)
     measured = pd.concat(map(pd.read_csv, files)) if files else results.load(runs_dir=runs_dir)
     table = paper.ledger(measured)
