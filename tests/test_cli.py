@@ -1,12 +1,14 @@
 """The command line: what it prints, and exit codes 0 done, 1 failed, 2 bad input."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
 from satkit import __main__ as cli
-from satkit import doctor, notebooks, results
+from satkit import doctor, notebooks, results, training
 from satkit.data.prepare import prepare
 from satkit.settings import TrainSettings
 
@@ -25,7 +27,7 @@ def call(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "run", "train", "evaluate", "predict", "data", "ledger"]
+    "command", ["doctor", "run", "train", "evaluate", "predict", "data", "ledger", "course"]
 )
 def test_every_command_has_help(call, command):
     code, out, _ = call(command, "--help")
@@ -71,11 +73,21 @@ def test_bad_input_ends_with_2_and_one_message(call, words, message):
     assert "Traceback" not in err
 
 
+def test_help_and_bad_names_need_no_torch():
+    code = (
+        "import sys; from satkit import __main__ as cli\n"
+        "try: cli.main(['run', '99'])\n"
+        "except SystemExit as stopped: print(stopped.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
+
+
 def test_failure_ends_with_1(call, monkeypatch):
     def fail(*_, **__):
         raise FloatingPointError("the loss is not finite")
 
-    monkeypatch.setattr(cli, "train_model", fail)
+    monkeypatch.setattr(training, "train", fail)
     assert call("train") == (1, "", "failed: the loss is not finite\n")
 
 
@@ -83,7 +95,7 @@ def test_interruption_ends_with_130(call, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "train_model", interrupt)
+    monkeypatch.setattr(training, "train", interrupt)
     code, _, err = call("train")
     assert code == 130
     assert "run the same again to go on" in err
