@@ -229,7 +229,8 @@ def _shell() -> Any:
     settings.HistoryManager.enabled = False
     settings.InteractiveShell.colors = "nocolor"
     shell = InteractiveShell.instance(config=settings)
-    shell.enable_gui = lambda gui=None: None  # there is no window; `%matplotlib` asks for one
+    # There is no window, and `%matplotlib` asks for one.
+    shell.enable_gui = lambda gui=None: None  # type: ignore[method-assign]
     shell.run_cell("%matplotlib inline")
     return shell
 
