@@ -1,4 +1,4 @@
-"""The code of a sheet in a plain namespace, as teachers have it and as students get it."""
+"""The code of a sheet in a plain namespace, as teachers have it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,11 @@ def run(code: str, namespace: dict[str, Any]) -> None:
 
 @cache
 def teacher_namespace(sheet: str) -> dict[str, Any]:
-    """What the sheet with its solutions defines."""
-    return namespace(sheet, student=False)
-
-
-def namespace(sheet: str, student: bool) -> dict[str, Any]:
-    """What all cells but the checks define."""
+    """What all cells of the sheet with its solutions define, but the checks."""
     found: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells(sheet):
         if cell.cell_type == "code" and not is_marked(cell, "grade"):
-            run(sheets.student_source(cell.source) if student else cell.source, found)
+            run(cell.source, found)
     return found
 
 

@@ -1,23 +1,12 @@
-"""Exercise sheets: their form, and that they can be solved and graded."""
+"""Exercise sheets: their form, and what their sources give."""
 
 import nbformat
 import pytest
 
 from satkit.course import registry, sheets
-from tests.course import editions
 from tests.course.hand_in import SHEET
 
 SOURCE = sheets.source_path(SHEET).read_text()
-
-
-@pytest.mark.parametrize("sheet", registry.sheets())
-def test_solutions_are_right_and_stubs_are_not(sheet):
-    solved, untouched = editions.teacher_namespace(sheet), editions.namespace(sheet, student=True)
-    for call in editions.calls(sheet):
-        right, message = editions.verdict(sheet, call, solved)
-        assert right, message
-        right, message = editions.verdict(sheet, call, untouched)
-        assert not right and "is not written yet" in message
 
 
 def test_all_sheets_are_in_order():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -142,14 +143,19 @@ def _two_annotators(rng: np.random.Generator) -> Iterator[Arguments]:
 PLAN = {"claim": "sat_over_scm", "seeds": 5, "minutes": 4.0, "hours": 2.0}
 
 
-def _facts_of_plan(answer: Mapping[str, Any]) -> dict[str, bool]:
+@cache
+def _ledger() -> pd.DataFrame:
+    """The paper's claims by id."""
     from satkit.paper import claims
 
+    return claims().set_index("id")
+
+
+def _facts_of_plan(answer: Mapping[str, Any]) -> dict[str, bool]:
     if not isinstance(answer, Mapping) or set(answer) != set(PLAN):
         raise CheckFailed(f"claim_plan has to be a dictionary with the keys {', '.join(PLAN)}")
-    table = claims().set_index("id")
-    known = answer["claim"] in table.index
-    claim = table.loc[answer["claim"]] if known else None
+    known = answer["claim"] in _ledger().index
+    claim = _ledger().loc[answer["claim"]] if known else None
     sides = 2 if claim is None else max(2, 1 + len(claim["others"]), len(claim["values"]))
     hours = sides * answer["seeds"] * answer["minutes"] / 60
     return {
