@@ -345,11 +345,22 @@ def course_slides_command(
     out: Annotated[str, typer.Argument(help="Folder of the slides.")],
     pdf: Annotated[bool, typer.Option("--pdf", help="Print them to PDF, too.")] = False,
     profile: Annotated[str, typer.Option(help="Of the lessons that they show.")] = "lab",
+    lecture: Annotated[
+        list[str] | None, typer.Option(help="Such as 1; may be repeated; all if not given.")
+    ] = None,
+    lessons: Annotated[
+        str,
+        typer.Option(
+            help="Folder of the executed lessons; build/notebooks if not given, for another "
+            "profile than lab such as build/notebooks-smoke."
+        ),
+    ] = "",
 ) -> None:
-    """Six lectures from the lessons, without network; lessons that are not current run first."""
+    """Lectures from the lessons, without network; lessons that are not current run first."""
     from satkit.course.slides import slides
 
-    slides(Path(out), pdf, profile)
+    with interruptible("what is finished is kept; run the same again to go on"):
+        slides(Path(out), pdf, profile, lecture, lessons)
 
 
 def _check_out(out: str) -> None:

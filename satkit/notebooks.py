@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -415,14 +415,15 @@ def run(
     Raises:
         ValueError: on an unknown notebook or parameter, or a bad value, before anything runs.
         FileNotFoundError: if a data folder is missing, before anything runs.
+        RuntimeError: if another process is executing notebooks into `out_dir`.
     """
     source_dir = source_dir or project_root() / "notebooks"
     out = source_dir.parent / out_dir
     asked = dict(parameters or {}) | ({"profile": profile} if profile else {})
     plans = plan(_select(names, source_dir), asked, source_dir, out)
-    clock = _Clock({p.name: p.cells for p in plans if p.stale or force}, _past_seconds(plans))
-    outcomes = []
-    with _this_python_as_kernel():
+    cells = {item.name: item.cells for item in plans if item.stale or force}
+    clock, outcomes = _Clock(cells, _past_seconds(plans)), []
+    with _alone_in(out) if cells else nullcontext(), _this_python_as_kernel():
         for number, item in enumerate(plans, 1):
             head = f"[{number}/{len(plans)}] {item.name}"
             if not (item.stale or force):
@@ -487,7 +488,7 @@ def plan(names: list[str], asked: Mapping[str, Any], source_dir: Path, out: Path
         given = {n: _typed(asked[n], has[name][n]) for n in has[name] if n in asked}
         fingerprint = {
             "notebook": _hash("".join(c.cell_type + c.source for c in notebook.cells)),
-            "parameters": json.dumps(given, sort_keys=True),
+            "parameters": json.dumps(_beside_defaults(given, has[name]), sort_keys=True),
             "satkit": code,
             "libraries": _versions("torch", "torchvision", "timm", "numpy", "opencv-python"),
             "data": _data_fingerprint(_data_root(settings.train)),
@@ -651,6 +652,27 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Refuse to execute into a folder while another process does; the system frees the lock."""
+    import fcntl  # Linux and macOS have it
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RuntimeError(
+                f"lessons are being executed by process {file.read()} into {folder}; wait until "
+                "it is done, or give another folder: --out of `run`, --lessons of `course slides`"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
 def _this_python_as_kernel() -> Iterator[None]:
     """Make `python3` the kernel of the running Python, whatever kernels a user has installed."""
     from ipykernel.kernelspec import write_kernel_spec
@@ -667,6 +689,11 @@ def _this_python_as_kernel() -> Iterator[None]:
             os.environ.pop("JUPYTER_PATH")
             if before is not None:
                 os.environ["JUPYTER_PATH"] = before
+
+
+def _beside_defaults(given: Mapping[str, Value], defaults: Mapping[str, Value]) -> dict[str, Value]:
+    """Keep what differs from the defaults: `--profile lab` asks for what comes without it, too."""
+    return {name: value for name, value in given.items() if value != defaults[name]}
 
 
 def _typed(value: Any, default: Value) -> Value:

@@ -226,6 +226,35 @@ def test_run_stops_before_anything_runs(tmp_path, names, parameters, message):
     assert not (tmp_path / "build").exists()
 
 
+def test_two_processes_do_not_execute_into_one_folder(tmp_path):
+    folder = write(tmp_path, **{"00_plain": PLAIN.format(code="1")})
+    out = tmp_path / "build" / "notebooks"
+    out.mkdir(parents=True)
+    code = (
+        "import os, sys; from pathlib import Path; from satkit import notebooks\n"
+        "with notebooks._alone_in(Path(sys.argv[1])): print(os.getpid(), flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        number = other.stdout.readline().decode().strip()
+        message = f"by process {number} into {out}; wait until it is done, or give another folder"
+        with pytest.raises(RuntimeError, match=message):
+            notebooks.run(None, source_dir=folder)
+        other.communicate(b"\n")
+    with notebooks._alone_in(out):  # free again, as the other one has ended
+        assert (out / ".lock").read_text() == str(os.getpid())
+    assert list(out.glob("*.ipynb")) == []
+
+
+def test_to_ask_for_a_default_changes_nothing(tmp_path):
+    folder = write(tmp_path, **{"01_toy": TOY})
+    prints = [
+        notebooks.plan(["01_toy"], asked, folder, tmp_path)[0].fingerprint["parameters"]
+        for asked in ({}, {"profile": "lab", "epochs": 0}, {"profile": "smoke"})
+    ]
+    assert prints == ["{}", "{}", '{"profile": "smoke"}']
+
+
 def test_interrupted_run_leaves_nothing_that_looks_whole(tmp_path):
     code = f"import os, time\n\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
     folder = write(tmp_path, **{"00_slow": PLAIN.format(code=code + "time.sleep(600)")})

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -23,6 +24,7 @@ from typing import Any
 from PIL import Image
 
 from satkit import notebooks
+from satkit.choices import check_choice
 
 MINUTES = 45
 WIDTH, HEIGHT = 1280, 720  # pixels of a slide
@@ -224,12 +226,19 @@ def provenance(lesson: Any) -> str:
 # --------------------------------------------------------------------------------------------------
 
 
-def build(out: Path, executed: Path, *, folder: Path | None = None) -> list[Path]:
+def build(
+    out: Path,
+    executed: Path,
+    written: Sequence[Lecture] | None = None,
+    *,
+    folder: Path | None = None,
+) -> list[Path]:
     """Write the lectures as HTML that needs no network: press S for the speaker's view.
 
     Args:
         out: Folder of the slides; made where it is not there.
         executed: Folder of the executed lessons.
+        written: The lectures; all in the folder where None.
         folder: Of the lectures' Markdown files and template; the project's where None.
 
     Returns:
@@ -241,7 +250,7 @@ def build(out: Path, executed: Path, *, folder: Path | None = None) -> list[Path
         ImportError: The extra `docs` is not installed.
     """
     folder = folder or notebooks.project_root() / "notebooks" / "course" / "lectures"
-    written = lectures(folder)
+    written = lectures(folder) if written is None else written
     quoted = sorted(set().union(*(one.quoted for one in written)))
     lessons = {number: _read_executed(executed, number) for number in quoted}
     pages = {one.name: render(one, lessons, folder) for one in written}
@@ -268,7 +277,8 @@ def _copy_reveal(out: Path) -> None:
         source = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     except ModuleNotFoundError as error:
         raise ImportError(
-            "slides need reveal.js, which comes with sphinx-revealjs: pip install 'satkit[docs]'"
+            "slides need reveal.js, which comes with sphinx-revealjs; run in the clone: "
+            "pip install '.[docs]'"
         ) from error
     for name in REVEAL:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -410,25 +420,78 @@ def to_pdf(page: Path, browser: str) -> Path:
     return target
 
 
-def slides(out: Path, pdf: bool = False, profile: str = "lab") -> None:
-    """Write six lectures as slides that need no network; lessons that are not current run first.
+def lessons_folder(profile: str) -> str:
+    """Name the folder of the lessons that slides show: one for each profile.
+
+    So slides at the smoke profile never replace the lessons that were executed for teaching.
+
+    Args:
+        profile: smoke, lab or paper.
+
+    Returns:
+        `build/notebooks` for lab, and such as `build/notebooks-smoke` for another one.
+    """
+    return "build/notebooks" if profile == "lab" else f"build/notebooks-{profile}"
+
+
+def chosen(numbers: Iterable[str] | None) -> list[Lecture]:
+    """Find lectures by their numbers.
+
+    Args:
+        numbers: Such as "1"; all where None or empty.
+
+    Returns:
+        The lectures in order.
+
+    Raises:
+        ValueError: There is no such lecture; the message lists them.
+    """
+    known = {one.name.removeprefix("lecture"): one for one in lectures()}
+    numbers = set(numbers or known)
+    for number in sorted(numbers):
+        check_choice("the lecture", number, known)
+    return [one for number, one in known.items() if number in numbers]
+
+
+def slides(
+    out: Path,
+    pdf: bool = False,
+    profile: str = "lab",
+    numbers: Iterable[str] | None = None,
+    executed: str = "",
+) -> None:
+    """Write lectures as slides that need no network; lessons that are not current run first.
+
+    Each lecture is written as soon as its own lessons are there.
 
     Args:
         out: Folder of the slides.
         pdf: Print them to PDF, too.
         profile: Of the lessons that they show.
+        numbers: Of the lectures, such as "1"; all six where None or empty.
+        executed: Folder of the executed lessons; that of :func:`lessons_folder` where "".
 
     Raises:
+        ValueError: There is no such lecture, or the profile is none.
         RuntimeError: A lesson failed, or there is no browser that prints.
     """
-    quoted = sorted(set().union(*(one.quoted for one in lectures())))
-    outcomes = notebooks.run(quoted, profile)
-    if failed := [one.name for one in outcomes if one.status == "failed"]:
-        raise RuntimeError(f"lessons failed, so there are no slides: {', '.join(failed)}")
-    pages = build(out, outcomes[0].path.parent)
-    print("\n".join(f"slides: {page}" for page in pages))
-    if not pdf:
-        return
+    pages, failed = [], []
+    for lecture in chosen(numbers):
+        folder = executed or lessons_folder(profile)
+        outcomes = notebooks.run(sorted(lecture.quoted), profile, out_dir=folder)
+        if lost := [one.name for one in outcomes if one.status == "failed"]:
+            failed.append(f"{lecture.name} ({', '.join(lost)})")
+            continue
+        (page,) = build(out, outcomes[0].path.parent, [lecture])
+        pages.append(page)
+        print(f"slides: {page}")
+    if pages and pdf:
+        _print_pages(pages)
+    if failed:
+        raise RuntimeError(f"lessons failed, so there are no slides of: {', '.join(failed)}")
+
+
+def _print_pages(pages: list[Path]) -> None:
     browser = find_browser()
     if browser is None:
         raise RuntimeError(

@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from satkit import notebooks
+from satkit.__main__ import main as command_line
 from satkit.course import slides
 
 ROOT = Path(__file__).parents[2]
@@ -244,12 +245,14 @@ def test_a_lecture_that_breaks_the_format_is_refused(tmp_path, text, message):
 @pytest.fixture
 def lessons_run(monkeypatch, executed):
     """Lessons count as executed; the command finds them in the folder of the fake ones."""
-    asked = {}
+    asked, failing = {}, set()
+    asked["failing"] = failing
 
-    def run(names, profile):
-        asked.update(names=names, profile=profile)
+    def run(names, profile, out_dir):
+        asked.setdefault("names", []).append(names)
+        asked.update(profile=profile, out_dir=out_dir)
         return [
-            SimpleNamespace(name=f"{n}_x", status=asked.get("status", "current"),
+            SimpleNamespace(name=f"{n}_x", status="failed" if n in failing else "current",
                             path=executed / f"{n}_x.ipynb") for n in names
         ]  # fmt: skip
 
@@ -266,15 +269,47 @@ def test_the_command_runs_lessons_writes_six_pages_and_says_that_a_pdf_needs_a_b
         RuntimeError, match=r"no PDF: none of chromium, .* open it with \?print-pdf"
     ):
         slides.slides(tmp_path, pdf=True, profile="lab")
-    assert lessons_run["profile"] == "lab" and len(lessons_run["names"]) == 16
+    assert lessons_run["profile"] == "lab" and lessons_run["out_dir"] == "build/notebooks"
+    assert len(lessons_run["names"]) == 6 and len(set().union(*lessons_run["names"])) == 16
     assert [path.stem for path in sorted(tmp_path.glob("*.html"))] == LECTURES
     assert capsys.readouterr().out.count("slides: ") == 6
 
 
-def test_the_command_stops_where_a_lesson_failed(lessons_run, tmp_path):
-    lessons_run["status"] = "failed"
-    with pytest.raises(RuntimeError, match="no slides: 00_x, 01_x"):
-        slides.slides(tmp_path, pdf=False, profile="lab")
+def test_where_a_lesson_failed_the_other_lectures_are_written(lessons_run, tmp_path):
+    lessons_run["failing"].update({"00", "03"})
+    with pytest.raises(RuntimeError, match=r"no slides of: lecture1 \(00_x\), lecture3 \(03_x"):
+        slides.slides(tmp_path)
+    written = {path.stem for path in tmp_path.glob("*.html")}
+    assert "lecture2" in written and not {"lecture1", "lecture3"} & written
+
+
+def test_one_lecture_runs_its_own_lessons_only(lessons_run, tmp_path):
+    with pytest.raises(SystemExit) as done:
+        command_line(["course", "slides", str(tmp_path), "--lecture", "1"])
+    assert done.value.code == 0
+    assert lessons_run["names"] == [["00", "01"]]
+    assert [path.name for path in tmp_path.glob("*.html")] == ["lecture1.html"]
+
+
+def test_lectures_that_are_not_there_are_refused_before_lessons_run(lessons_run, tmp_path):
+    with pytest.raises(ValueError, match="the lecture is '7'; expected one of 1, 2, 3, 4, 5, 6"):
+        slides.slides(tmp_path, numbers=["1", "7"])
+    assert "names" not in lessons_run
+
+
+@pytest.mark.parametrize(
+    ("profile", "given", "folder"),
+    [
+        ("lab", "", "build/notebooks"),
+        ("smoke", "", "build/notebooks-smoke"),
+        ("smoke", "mine", "mine"),
+    ],
+)
+def test_slides_of_another_profile_replace_no_lessons(
+    lessons_run, tmp_path, profile, given, folder
+):
+    slides.slides(tmp_path, profile=profile, numbers=["1"], executed=given)
+    assert lessons_run["out_dir"] == folder
 
 
 @pytest.fixture
