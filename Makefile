@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
 	@$(PY) -c 'import torch, torchvision, timm; from satkit.boxes import warm_up; warm_up()'
 	@touch $@
-	@echo "setup: done"
+	@echo "setup: done; next: source $(VENV)/bin/activate, then: jupyter lab notebooks/"
 
 demo: setup  ## run all notebooks on the embedded data and build the site: build/site/index.html
 	@$(PY) -m satkit run --all --profile $(PROFILE) --site

@@ -5,8 +5,9 @@ processes, and the result does not depend on how the data were split. All result
 
 Sources: the paper, Sec. 4.1 (Top-1/Top-5/GT-known localization, MaxBoxAccV2, pIoU, PxAP), the
 authors' evaluator (protocol ``"sat"``), Choe et al., «Evaluating Weakly Supervised Object
-Localization Methods Right», CVPR 2020 (protocol ``"wsoleval"``, PxAP), and the evaluation of
-Gao et al., «TS-CAM», ICCV 2021 (protocol ``"tscam"``).
+Localization Methods Right», CVPR 2020 (protocol ``"wsoleval"``, PxAP; MaxBoxAccV2 is in its journal
+version, arXiv 2007.04178), and the evaluation of Gao et al., «TS-CAM», ICCV 2021 (protocol
+``"tscam"``).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ settings = satkit.configure("00_start_here", profile=profile, seed=seed)
 # |---|---|---|
 # | **a student** | to understand WSOL and SAT from the ground up | 01, 03, 04, 05 in order; answer each *predict, then run* before you run it |
 # | **a researcher** | numbers that you can trust and compare | 01 for the two evaluation protocols, then 05 with `-p dataset …` on your data; every run is a folder with settings, provenance and metrics |
-# | **a teacher** | lessons that run on any laptop, offline | `make demo` once; a lesson is 30–60 minutes; `seed` gives every group birds of its own |
+# | **a teacher** | lessons that run on any laptop, offline | read `docs/teaching/guide.md`, the instructor's guide; `make demo` once; a lesson is 30–60 minutes; `seed` gives every group birds of its own |
 #
 # ## Is this machine ready?
 #
@@ -149,7 +149,8 @@ draw_own_bird(seed=settings.seed)
 # ## What SAT does
 #
 # 1. A vision transformer cuts the image into patches, one *token* each. SAT adds one more token,
-#    the **spatial token** (768 numbers on DeiT-S, 0.003 % of the network).
+#    the **spatial token** (384 numbers on DeiT-S and 384 for its position,
+#    0.003 % of the network).
 # 2. In the last three blocks the spatial token asks every patch: *are you object?* The answers, 0 to
 #    1, are the **localization map**: the grids in the middle row above are the kind of thing it
 #    draws.

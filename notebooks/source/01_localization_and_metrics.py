@@ -242,7 +242,7 @@ figures.show(figures.threshold_curves(THRESHOLDS, accuracy, label=""))
 #
 # ### MaxBoxAccV2
 #
-# Choe et al. (2020) ask for more than δ = 0.5:
+# The journal version of Choe et al. asks for more than δ = 0.5:
 #
 # $$\text{MaxBoxAccV2} = \frac13 \sum_{\delta \in \{.3, .5, .7\}} \max_\tau \text{BoxAcc}(\tau, \delta)$$
 #
@@ -406,7 +406,7 @@ print(f"pooled, one τ: {piou:.2f}; mean of each image's own peak: {mean_of_peak
 #
 # </details>
 #
-# ## 6 · Two of the protocols, the same maps
+# ## 6 · Three protocols, the same maps
 #
 # | | SAT's program | TS-CAM's | wsolevaluation (Choe et al.) |
 # |---|---|---|---|
@@ -690,8 +690,12 @@ assert table.loc["head", "head only"] > table.loc["tail", "head only"]
 # - P. Wu et al. *Spatial-Aware Token for Weakly Supervised Object Localization.* ICCV 2023:
 #   Sec. 4.1 (metrics), Tables 3–4, Fig. 7 (threshold sensitivity).
 # - J. Choe et al. *Evaluating Weakly Supervised Object Localization Methods Right.* CVPR 2020:
-#   MaxBoxAccV2, PxAP, held-out thresholds.
+#   MaxBoxAcc, PxAP, held-out thresholds.
+# - J. Choe et al. *Evaluation for Weakly Supervised Object Localization: Protocol, Metrics, and
+#   Datasets.* TPAMI, arXiv 2007.04178: its journal version, with MaxBoxAccV2.
 # - W. Gao et al. *TS-CAM: Token Semantic Coupled Attention Map for Weakly Supervised Object
 #   Localization.* ICCV 2021.
 # - C.-L. Zhang et al. *Rethinking the Route Towards Weakly Supervised Object Localization.* CVPR
 #   2020: the paper's source for pIoU.
+# - X. Zhang et al. *Rethinking Localization Map: Towards Accurate Object Perception with
+#   Self-Enhancement Maps.* arXiv 2006.05220: curves of IoU against the threshold.
