@@ -15,7 +15,12 @@ from satkit.data import NAMES, default_root
 from satkit.weights import SHIPPED_WEIGHTS
 
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "numba", "opencv-python")
-EXTRAS = {"notebooks": ("papermill", "jupytext"), "docs": ("sphinx", "myst_nb")}
+EXTRAS = {
+    "notebooks": ("papermill", "jupytext"),
+    "docs": ("sphinx", "myst_nb"),
+    "course": ("nbgrader",),
+}
+INSTALL = "in a clone of the repository run pip install '.[{}]'"
 GIB = 2**30
 
 
@@ -27,13 +32,16 @@ def report(data_root: str | Path | None = None) -> str:
             that $SATKIT_DATA names, else `data` beside the package.
 
     Returns:
-        A text of a line a fact, ending with what will be slow and with what is wrong, if anything.
+        A text of a line a fact, then what will be slow and what is wrong, if anything. Its last
+        line says whether the lessons can be run.
     """
     facts = [
         ("satkit", f"{_version('satkit')} in {Path(__file__).parent}"),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)),
         ("extras", _extras()),
+        ("course", _course()),
+        ("grading", _grading()),
         ("device", _device()),
         ("cores", str(_cores())),
         ("memory", f"{_memory() / GIB:.1f} GiB, {_memory(free=True) / GIB:.1f} GiB of it free"),
@@ -45,9 +53,10 @@ def report(data_root: str | Path | None = None) -> str:
     lines = [f"{name:<{width}}  {fact}" for name, fact in facts]
     lines += ["", "What will be slow", *(f"- {line}" for line in slow())]
     wrong = problems()
-    return "\n".join(
-        [*lines, *(["", "What is wrong", *(f"- {p}" for p in wrong)] if wrong else [])]
-    )
+    lines += ["", "What is wrong", *(f"- {problem}" for problem in wrong)] if wrong else []
+    stops = lesson_problems()
+    verdict = f"no: {'; '.join(stops)}" if stops else "yes"
+    return "\n".join([*lines, "", f"ready for the lessons: {verdict}"])
 
 
 def slow() -> list[str]:
@@ -72,7 +81,19 @@ def slow() -> list[str]:
 
 
 def problems() -> list[str]:
-    """Find what would stop the series on this machine.
+    """Find what would stop the series or its site on this machine.
+
+    Returns:
+        One line a problem, with what to do; empty if all is well.
+    """
+    found = lesson_problems()
+    if not _has("docs"):
+        found.append(f"the site cannot be built: {INSTALL.format('docs')}")
+    return found
+
+
+def lesson_problems() -> list[str]:
+    """Find what would stop the lessons on this machine.
 
     Returns:
         One line a problem, with what to do; empty if all is well.
@@ -83,11 +104,8 @@ def problems() -> list[str]:
             f"the shipped backbone is missing ({SHIPPED_WEIGHTS}): reinstall satkit, or run "
             "data_scripts/train_backbone.py"
         )
-    missing = [name for name, modules in EXTRAS.items() if not all(map(_importable, modules))]
-    if "notebooks" in missing:
-        found.append("the notebooks cannot be executed: run pip install 'satkit[notebooks]'")
-    if "docs" in missing:
-        found.append("the site cannot be built: run pip install 'satkit[docs]'")
+    if not _has("notebooks"):
+        found.append(f"the notebooks cannot be executed: {INSTALL.format('notebooks')}")
     return found
 
 
@@ -105,9 +123,28 @@ def _importable(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
+def _has(extra: str) -> bool:
+    return all(map(_importable, EXTRAS[extra]))
+
+
 def _extras() -> str:
-    have = {name: all(map(_importable, modules)) for name, modules in EXTRAS.items()}
-    return ", ".join(f"{name} {'installed' if ok else 'missing'}" for name, ok in have.items())
+    return ", ".join(f"{name} {'installed' if _has(name) else 'missing'}" for name in EXTRAS)
+
+
+def _course() -> str:
+    if _has("course"):
+        return f"exercises can be released and graded (nbgrader {_version('nbgrader')})"
+    return f"exercises cannot be released or graded: {INSTALL.format('course')}"
+
+
+def _grading() -> str:
+    """Say whether submissions would be isolated."""
+    try:
+        from satkit.course import sandbox
+    except ImportError as error:  # limits on processes are a matter of Unix
+        return f"submissions cannot be run here ({error})"
+    lacking = sandbox.missing()
+    return f"not isolated fully: {'; '.join(lacking)}" if lacking else "submissions are isolated"
 
 
 def _device() -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from satkit import __main__ as cli
 from satkit import doctor, notebooks, results, training
+from satkit.course import sandbox
 from satkit.data.prepare import prepare
 from satkit.settings import TrainSettings
 
@@ -152,13 +153,29 @@ def test_doctor_says_what_is_there_and_what_is_slow(call, monkeypatch, tmp_path)
     assert code == 1
     assert "What will be slow" in out
     assert "the shipped backbone is missing" in out
+    assert out.splitlines()[-1].startswith("ready for the lessons: no: the shipped backbone is")
     lines = {" ".join(line.split()[:2]): line for line in out.splitlines()}
     assert "embedded" in lines["data aviary"]
     assert f"found in {tmp_path / 'birds'}" in lines["data birds"]
     assert "not found" in lines["data cub"]
     monkeypatch.setattr(doctor, "SHIPPED_WEIGHTS", tmp_path / "there.safetensors")
     (tmp_path / "there.safetensors").write_bytes(b"x")
-    assert call("doctor")[0] == 0
+    code, out, _ = call("doctor")
+    assert code == 0
+    assert out.splitlines()[-1] == "ready for the lessons: yes"
+
+
+def test_doctor_says_whether_exercises_can_be_graded_and_are_isolated(call, monkeypatch):
+    monkeypatch.setattr(sandbox, "missing", lambda: ["no Landlock: it reads your files"])
+    monkeypatch.setitem(doctor.EXTRAS, "course", ("no_such_module",))
+    out = call("doctor")[1]
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    assert "cannot be released or graded" in lines["course"]
+    assert "pip install '.[course]'" in lines["course"]
+    assert lines["grading"].endswith("not isolated fully: no Landlock: it reads your files")
+    assert out.splitlines()[-1] == "ready for the lessons: yes"  # which need none of it
+    monkeypatch.setattr(sandbox, "missing", list)
+    assert "submissions are isolated" in call("doctor")[1]
 
 
 def test_data_says_of_every_set_where_it_is_and_how_to_get_it(call, monkeypatch, tmp_path):

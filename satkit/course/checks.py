@@ -204,7 +204,7 @@ def _diagnose(exercise: Exercise, trials: list[Trial], first: Trial) -> str:
         return f"{exercise.name} is not right yet.\n  {exercise.idea}"
     return (
         f"{exercise.name} is not right yet.\n  for {_describe(first.arguments)}\n"
-        f"  it gives {_describe((first.given,))}\n  and should give {_describe((first.expected,))}"
+        f"  it gives {_describe((first.given,))}\n  and should give {_describe((first.expected,))}."
         f"\n  {exercise.idea}"
     )
 
@@ -282,5 +282,20 @@ def _describe_one(one: Any) -> str:
     if isinstance(one, Tensor | np.ndarray) and np.prod(one.shape) > 12:
         kind = "tensor" if isinstance(one, Tensor) else "array"
         return f"{kind} {list(one.shape)}"
-    text = " ".join(repr(one).split())
+    text = " ".join(repr(plain(one)).split())
     return text if len(text) <= LARGEST_PRINT else text[:LARGEST_PRINT] + " …"
+
+
+def plain(one: Any) -> Any:
+    """NumPy's numbers as Python's, also in containers: 0.5 rather than np.float64(0.5).
+
+    Args:
+        one: Of any kind; what is neither such a number nor a plain container comes back as it is.
+    """
+    if isinstance(one, np.generic):
+        return one.item()
+    if type(one) in (list, tuple, set, frozenset):
+        return type(one)(map(plain, one))
+    if type(one) is dict:
+        return {plain(key): plain(each) for key, each in one.items()}
+    return one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import re
@@ -26,7 +27,8 @@ try:
     from traitlets.config import Config
 except ImportError as error:
     raise ImportError(
-        f"releasing and grading need nbgrader ({error}); run: pip install 'satkit[course]'"
+        f"releasing and grading need nbgrader ({error}); "
+        "in a clone of the repository run: pip install '.[course]'"
     ) from None
 
 #: Where notebooks lie that were executed in isolation, from which nbgrader reads the grades.
@@ -40,6 +42,13 @@ class ClearAnswers(preprocessors.ClearSolutions):  # type: ignore[misc]
         cleared = without_solutions(cell.source)
         changed, cell.source = cleared != cell.source, cleared
         return changed
+
+
+class SaveGrades(preprocessors.SaveAutoGrades):  # type: ignore[misc]
+    """Save grades without the comment "No response.": the verdict of the check says as much."""
+
+    def _add_comment(self, cell: Any, resources: Any) -> None:
+        pass
 
 
 def configure(config: Any) -> None:
@@ -115,13 +124,14 @@ def make_release(root: Path, sheet: str) -> None:
     _convert(GenerateAssignment, root, Config(), assignment_id=sheet)
 
 
-def record_grades(root: Path, sheet: str, student: str) -> None:
+def record_grades(root: Path, sheet: str, student: str, notice: str = "") -> None:
     """Take grades from `executed/STUDENT/SHEET` into the gradebook, and write the feedback page.
 
     Args:
         root: Of the course.
         sheet: Full name.
         student: As in the folder's name.
+        notice: To stand on top of the page.
 
     Raises:
         RuntimeError: nbgrader refuses.
@@ -130,23 +140,32 @@ def record_grades(root: Path, sheet: str, student: str) -> None:
     # The notebook was executed already, so nothing is run here.
     config.Autograde.sanitize_preprocessors = []
     config.Autograde.autograde_preprocessors = [
-        preprocessors.SaveAutoGrades,
+        SaveGrades,
         preprocessors.AssignLatePenalties,
     ]
     place = {"assignment_id": sheet, "student_id": student}
     _convert(Autograde, root, config, submitted_directory=EXECUTED, **place)
     _convert(GenerateFeedback, root, Config(), **place)
     page = root / "feedback" / student / sheet / f"{sheet}.html"
-    page.write_text(mend_page(page.read_text()))
+    page.write_text(mend_page(page.read_text(), notice))
 
 
-def mend_page(html: str) -> str:
+def mend_page(page: str, notice: str = "") -> str:
     """Remove what a page would fetch from elsewhere, wrap long lines, and name the exercises.
 
     Args:
-        html: Page of nbgrader.
+        page: HTML of nbgrader.
+        notice: Text to stand on top of it.
+
+    Returns:
+        HTML; links to lessons, which do not lie beside the page, are plain text in it.
     """
-    html = re.sub(r'<a href="#([\w-]+)">Test cell</a>', r'<a href="#\1">\1</a>', html)
-    html = html.replace("</head>", "<style>pre { white-space: pre-wrap; }</style></head>")
-    html = re.sub(r"<script[^>]*\bsrc=\"[^\"]*\"[^>]*>\s*</script>", "", html)
-    return re.sub(r"<link[^>]*href=\"https?:[^>]*>", "", html)
+    page = re.sub(r'<a href="#([\w-]+)">Test cell</a>', r'<a href="#\1">\1</a>', page)
+    page = re.sub(r'<a href="lessons/[^"]*"[^>]*>(.*?)</a>', r"\1", page)
+    page = page.replace("</head>", "<style>pre { white-space: pre-wrap; }</style></head>")
+    page = re.sub(r"<script[^>]*\bsrc=\"[^\"]*\"[^>]*>\s*</script>", "", page)
+    page = re.sub(r"<link[^>]*href=\"https?:[^>]*>", "", page)
+    if not notice:
+        return page
+    top = f'<p class="alert alert-danger" role="alert">{html.escape(notice)}</p>'
+    return page.replace('<div class="container">', f'<div class="container">\n{top}', 1)

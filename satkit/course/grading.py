@@ -26,7 +26,7 @@ import pandas as pd
 
 from satkit.choices import check_choice
 from satkit.course import checks, sandbox
-from satkit.course.sheets import Call, calls_of
+from satkit.course.sheets import Call, calls_of, is_hint
 from satkit.course.submissions import (
     BrokenSubmission,
     Rebuilt,
@@ -38,6 +38,7 @@ from satkit.course.submissions import (
 )
 
 COLUMNS = ["student", "sheet", "exercise", "points", "max_points", "status", "message"]
+FOR_EXCEL = "utf-8-sig"  # without its mark at the start, Excel takes the file for another encoding
 #: Code that a person should read before it earns points: it looks for the answers.
 SUSPICIOUS = re.compile(
     r"satkit\s*\.\s*course|from\s+satkit\s+import[^\n]*\bcourse\b|_getframe|currentframe|"
@@ -73,11 +74,13 @@ class Graded:
         rows: Of the CSV, one an exercise.
         notebook: The student edition with the student's answers, outputs and verdicts.
         notes: What was mended, or why it was stopped.
+        notice: What stands on top of the feedback page; "" for nothing.
     """
 
     rows: list[Row]
     notebook: Any
     notes: list[str] = field(default_factory=list)
+    notice: str = ""
 
 
 def read_sheets(course: str | Path) -> dict[str, Sheet]:
@@ -189,7 +192,9 @@ def grade_one(submission: Submission, sheet: Sheet, worker: Worker) -> Graded:
     try:
         rebuilt = rebuild(sheet.notebook, read_notebook(submission.data))
     except BrokenSubmission as error:
-        return _without_points(submission, sheet, "broken", str(error))
+        graded = _without_points(submission, sheet, "broken", str(error))
+        graded.notice = f"This file could not be graded: {error}. Hand it in again."
+        return graded
     jobs = [_job(cell, sheet) for cell in rebuilt.cells]
     try:
         result = worker.run(sheet.name, [job for job in jobs if job])
@@ -216,28 +221,36 @@ def _put_together(
     done = iter(result["cells"])
     code = "\n".join((*rebuilt.answers.values(), *rebuilt.own))
     looks = sorted({found[0] for found in SUSPICIOUS.finditer(code)})
-    rows = []
+    rows: list[Row] = []
+    causes: dict[str, str] = {}
     for cell, job in zip(rebuilt.cells, jobs, strict=True):
         if not job:
             continue
         outcome = next(done)
+        name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         if "calls" in job:
-            name = cell.metadata.nbgrader.grade_id
-            row = _row(
-                submission, sheet, name, *_verdict(name, outcome["verdicts"], rebuilt, looks)
-            )
-            rows.append(row)
-            cell["outputs"] = [from_dict(_shown(row))]
+            verdict = _verdict(name, outcome["verdicts"], rebuilt, looks, causes.get(name, ""))
+            rows.append(_row(submission, sheet, name, *verdict))
+            cell["outputs"] = [from_dict(_shown(rows[-1]))]
         else:
+            causes[name.removesuffix("-answer")] = _cause(outcome["shown"])
             cell["outputs"] = [from_dict(one) for one in outcome["shown"]]
     stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
     return Graded(rows, _notebook(sheet, rebuilt.cells), rebuilt.notes + stopped)
 
 
+def _cause(shown: list[dict[str, Any]]) -> str:
+    """The error that the cell of an answer stopped with; "" where there is none or it is a stub."""
+    found = [one for one in shown if one.get("output_type") == "error"]
+    if not found or found[-1].get("ename") == "NotImplementedError":
+        return ""
+    return f"{found[-1].get('ename')}: {str(found[-1].get('evalue'))[:200]}"
+
+
 def _verdict(
-    name: str, verdicts: list[dict[str, Any]], rebuilt: Rebuilt, looks: list[str]
+    name: str, verdicts: list[dict[str, Any]], rebuilt: Rebuilt, looks: list[str], cause: str
 ) -> tuple[str, str]:
-    """Status and message of an exercise."""
+    """Status and message of an exercise; `cause` is the error that its cell stopped with."""
     first = next((one for one in verdicts if not one["right"]), None)
     if first is None and looks:
         found = ", ".join(looks)
@@ -252,6 +265,8 @@ def _verdict(
         return "missing", "the cell with the answer is not in the notebook"
     if not first["reached"]:
         return "stopped", message
+    if cause and message.startswith((f"{name} is not there", f"{name} is not written yet")):
+        return "wrong", f"{name} is not there: the cell of its answer stops with {cause}"
     if message.endswith("is not written yet"):
         return "not written", message
     if verdicts[0]["right"]:
@@ -284,9 +299,10 @@ def _shown(row: Row) -> dict[str, Any]:
 def _notebook(sheet: Sheet, cells: list[Any]) -> Any:
     from nbformat import v4
 
-    for number, cell in enumerate(cells):
+    kept = [cell for cell in cells if not is_hint(cell)]
+    for number, cell in enumerate(kept):
         cell["id"] = f"cell-{number}"
-    return v4.new_notebook(cells=cells, metadata=sheet.notebook.metadata)
+    return v4.new_notebook(cells=kept, metadata=sheet.notebook.metadata)
 
 
 def _without_points(submission: Submission, sheet: Sheet, status: str, message: str) -> Graded:
@@ -423,7 +439,7 @@ def _keep(
             path.write_bytes(submission.data)
         else:
             nbformat.write(graded.notebook, path)
-    gradebook.record_grades(root, sheet.name, submission.student)
+    gradebook.record_grades(root, sheet.name, submission.student, graded.notice)
     state = _state(root, submission)
     state.parent.mkdir(parents=True, exist_ok=True)
     digest = _digest(submission, sheet, limits)
@@ -443,16 +459,22 @@ def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:
     table = pd.concat([table, missing], ignore_index=True) if len(missing) else table
     table = table.sort_values(["student", "sheet"], kind="stable", ignore_index=True)
     table.assign(message=table["message"].str.replace(r"\s+", " ", regex=True)).to_csv(
-        root / "grades.csv", index=False
+        root / "grades.csv", index=False, encoding=FOR_EXCEL
     )
     by_student = table.groupby("student")
     summary = by_student[["points", "max_points"]].sum()
-    summary["percent"] = (100 * summary["points"] / summary["max_points"]).round(1)
+    summary["percent"] = _percent(summary)
     summary["right"] = by_student["status"].agg(lambda found: int((found == "right").sum()))
     summary["to_read"] = by_student["status"].agg(lambda found: int((found == "look").sum()))
+    by_sheet = table.groupby(["student", table["sheet"].str[:4]])[["points", "max_points"]].sum()
+    summary = summary.join(_percent(by_sheet).unstack())
     summary["notes"] = ["; ".join(notes.get(str(name), [])) for name in summary.index]
-    summary.to_csv(root / "summary.csv")
+    summary.to_csv(root / "summary.csv", encoding=FOR_EXCEL)
     return table
+
+
+def _percent(sums: pd.DataFrame) -> pd.Series:
+    return (100 * sums["points"] / sums["max_points"]).round(1)
 
 
 def _not_handed_in(table: pd.DataFrame, sheets: dict[str, Sheet]) -> pd.DataFrame:

@@ -66,19 +66,22 @@ def start(sheet: str, seed: int = 0) -> Callable[..., None]:
 def overview(sheet: str) -> str:
     """The exercises of a notebook as a table in text."""
     rows = [
-        f"{one.name:30s} {'●' * one.difficulty + '○' * (3 - one.difficulty)}   "
-        f"{'●' * one.importance + '○' * (3 - one.importance)}   {one.minutes:4d}   {one.points:4d}"
+        f"{one.name:30s} {dots(one.difficulty):10s}  {dots(one.importance):10s}  "
+        f"{one.minutes:7d}  {one.points:6d}"
         for one in exercises_of(sheet)
     ]
-    return "\n".join([f"{'exercise':30s} hard  main  minutes points", *rows])
+    heading = f"{'exercise':30s} difficulty  importance  minutes  points"
+    return "\n".join([heading, *rows])
 
 
 def facts_line(exercise: Exercise) -> str:
     """What stands under an exercise's heading, as Markdown."""
-    difficulty, importance = (
-        "●" * dots + "○" * (3 - dots) for dots in (exercise.difficulty, exercise.importance)
-    )
     return (
-        f"*Difficulty {difficulty} · importance {importance} · {exercise.minutes} minutes · "
-        f"{exercise.points} points*"
+        f"*Difficulty {dots(exercise.difficulty)} · importance {dots(exercise.importance)} · "
+        f"{exercise.minutes} minutes · {exercise.points} points*"
     )
+
+
+def dots(level: int) -> str:
+    """A level from 1 to 3 as filled and empty dots."""
+    return "●" * level + "○" * (3 - level)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from satkit.course import gradebook, sheets
+from satkit.notebooks import list_notebooks, project_root
 
 CONFIG = '''\
 """Settings for nbgrader, which looks for this file in the current folder."""
@@ -22,8 +23,9 @@ README = """\
 # This course in three commands
 
 1. `python -m satkit course release {folder}` made this folder. Give your students what is in
-   `student_edition.zip`: the exercise notebooks without solutions and hidden tests. Students need
-   satkit (`pip install 'satkit[notebooks]'`).
+   `student_edition.zip`: the exercise notebooks without solutions and hidden tests, the lessons,
+   and a README that says how to install satkit, to check answers and to hand them in. Tell your
+   students the address of the repository (`pip install satkit` fetches a different project).
 2. `python -m satkit course grade SUBMISSIONS --course {folder}` grades what they hand in: a folder
    or a zip file as your LMS exports it. Run it again when more comes in; what was graded and has
    not changed is not graded again.
@@ -33,7 +35,7 @@ README = """\
 What is here:
 
 - `source/`: the notebooks with solutions. Keep them to yourself.
-- `release/`: the same without solutions; what `student_edition.zip` holds.
+- `release/`: the same without solutions, which `student_edition.zip` holds beside the lessons.
 - `gradebook.db`: nbgrader's database.
 - `grades.csv`, `summary.csv`: the result of grading, by exercise and by student.
 - `feedback/STUDENT/SHEET/SHEET.html`: one page for each submission, to be given back.
@@ -41,6 +43,56 @@ What is here:
 
 Do not run `nbgrader autograde` on submissions of people that you do not trust: it runs them without
 any isolation. `python -m satkit course grade` isolates them.
+"""
+
+STUDENT_README = """\
+# Exercises
+
+The notebooks `exNN_….ipynb` beside this file are the exercises. Each belongs to the lesson of the
+same number in `lessons/`. Read the lesson first.
+
+## Install, once
+
+You need Python 3.11 or newer, git and make. Your teacher tells you the ADDRESS.
+
+```sh
+git clone ADDRESS satkit
+cd satkit
+make setup                    # takes some minutes
+source .venv/bin/activate     # in every new terminal
+python -m satkit doctor       # its last line should be: ready for the lessons: yes
+```
+
+Do not use `pip install satkit`: it fetches a different project.
+
+## Open
+
+In a terminal where you activated satkit, go to the folder of this file and start Jupyter:
+
+```sh
+jupyter lab
+```
+
+Then open an exercise or a lesson from the list on the left. VS Code opens them too: choose the
+Python in `.venv` of your clone as the kernel.
+
+## Answer and check
+
+1. Run the cells at the top of the exercise.
+2. Replace `# YOUR CODE HERE` and the line below it, or `None` in `answer = None`, with your answer.
+3. Run your cell and then the cell below it, `check(…)`. It says whether the answer is right, and
+   otherwise what is probably wrong. Check as often as you like.
+
+Leave the cells with `check(…)` as they are. You may add cells of your own; import in them what your
+answers need.
+
+## Hand in
+
+1. Choose *Kernel › Restart Kernel and Run All Cells*: answers must work in a fresh start.
+2. Save, and hand in the notebook. Keep the number, `ex01`, in its name. Nothing else is needed.
+
+Grading uses further inputs than the check that you see. Answers must not start programs, use the
+network, or take more than some seconds.
 """
 
 
@@ -82,15 +134,20 @@ def _write_source(root: Path, name: str, text: str) -> None:
 
     path = root / "source" / name / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(sheets.teacher_notebook(name, text), path)
+    # In the student edition, lessons lie below the exercises and not above them.
+    nbformat.write(sheets.teacher_notebook(name, text.replace("](../", "](lessons/")), path)
 
 
 def _zip_student_edition(root: Path) -> None:
-    """All released notebooks in one folder, as a zip file."""
+    """All released notebooks in one folder, the lessons below it, and a README, as a zip file."""
     flat = root / "student_edition"
     shutil.rmtree(flat, ignore_errors=True)
     flat.mkdir()
     for path in sorted((root / "release").glob("*/*.ipynb")):
         shutil.copy(path, flat)
+    (flat / "lessons").mkdir()
+    for name in list_notebooks():
+        shutil.copy(project_root() / "notebooks" / f"{name}.ipynb", flat / "lessons")
+    (flat / "README.md").write_text(STUDENT_README)
     shutil.make_archive(str(flat), "zip", flat)
     shutil.rmtree(flat)

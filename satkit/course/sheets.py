@@ -91,7 +91,7 @@ def _role(cell: Any) -> Role:
     if cell.cell_type == "markdown":
         if FACTS.search(source):
             return "task"
-        return "hint" if source.startswith("<details><summary>Hint") else "text"
+        return "hint" if is_hint(cell) else "text"
     if "parameters" in cell.metadata.get("tags", []):
         return "parameters"
     if "### BEGIN SOLUTION" in source:
@@ -99,6 +99,11 @@ def _role(cell: Any) -> Role:
     if re.search(r"^check\(", source, re.MULTILINE):
         return "check"
     return "start" if re.search(r"^check = start\(", source, re.MULTILINE) else "given"
+
+
+def is_hint(cell: Any) -> bool:
+    """Whether a cell holds the hint of an exercise."""
+    return bool(cell.source.startswith("<details><summary>Hint"))
 
 
 def calls_of(source: str) -> list[Call]:

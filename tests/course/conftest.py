@@ -53,6 +53,7 @@ ANSWERS = {
         "gt_known": "def gt_known(held_out, test):\n    while True: pass",
         "max_box_acc_v2": "while True: pass",
     },
+    "typo": {"convention_flip": "convention_flip = None\nconvention_flip = nump.array(3)"},
     "shows": {"iou": SHOWS},
     "hoards": {"iou": f"{RIGHT}\n{HOARD}"},
     "patches": {"iou": PATCHES},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from satkit.course.answers import letters
-from satkit.course.checks import CheckFailed, check_answer
-from satkit.course.registry import find_exercise
+from satkit.course.checks import CheckFailed, Exercise, check_answer, plain
+from satkit.course.registry import find_exercise, overview
 
 
 @pytest.mark.parametrize("answer", ["ac", "A, C", {"C", "A"}, ["a", "c"], ("AC",)])
@@ -50,3 +51,39 @@ def test_the_colleague_of_fused_sqa_is_told_that_rows_are_renormalised() -> None
 
     with pytest.raises(CheckFailed, match="the rows are renormalised"):
         check_answer(fused, by_division)
+
+
+def test_messages_show_plain_numbers_and_end_sentences() -> None:
+    half = Exercise(
+        "half",
+        "Half",
+        1,
+        1,
+        1,
+        1,
+        lambda x: x / 2,
+        "Half of it.",
+        (),
+        lambda rng: [(np.float64(5),)],
+    )
+    with pytest.raises(CheckFailed) as caught:
+        check_answer(half, lambda x: x / 4)
+    said = "for 5.0 it gives 1.25 and should give 2.5. Half of it."
+    assert " ".join(str(caught.value).split()) == f"half is not right yet. {said}"
+
+
+def test_numbers_of_numpy_become_plain_in_containers() -> None:
+    assert (
+        repr(plain([(np.int64(1), {np.str_("a"): np.bool_(True)}), 2])) == "[(1, {'a': True}), 2]"
+    )
+
+
+def test_the_overview_has_its_numbers_below_their_names() -> None:
+    heading, row, *_ = overview("ex01_localization_and_metrics").splitlines()
+    assert heading.split() == ["exercise", "difficulty", "importance", "minutes", "points"]
+    for name in ("difficulty", "importance"):
+        start = heading.index(name)
+        assert set(row[start : start + 3]) <= {"●", "○"} and row[start - 1] == " "
+    for name in ("minutes", "points"):
+        end = heading.index(name) + len(name)
+        assert row[end - 1].isdigit() and row[end : end + 1].strip() == ""

@@ -1,5 +1,6 @@
 """Grading a class: right, wrong, malicious and broken submissions."""
 
+import codecs
 import json
 import re
 import sqlite3
@@ -43,11 +44,12 @@ def test_a_wrong_answer_is_told_why(trial):
     ("student", "exercise", "status", "message"),
     [
         ("faulty", "iou", "wrong", "the common area is counted twice"),
-        ("faulty", "convention_flip", "wrong", "convention_flip is not there"),
+        ("faulty", "convention_flip", "wrong", "stops with SystemExit: 0"),
         ("faulty", "gt_known", "wrong", "TimeoutError: it took more than 1 seconds; is there an"),
-        ("faulty", "max_box_acc_v2", "wrong", "max_box_acc_v2 is not there"),
+        ("faulty", "max_box_acc_v2", "wrong", "cell of its answer stops with TimeoutError"),
         ("less", "pxap", "missing", "is not in the notebook"),
         ("vandal", "iou", "wrong", "iou is not there"),
+        ("typo", "convention_flip", "wrong", "stops with NameError: name 'nump' is not defined"),
     ],
 )
 def test_an_exercise_without_points_is_named_and_takes_none_of_the_others(
@@ -73,6 +75,21 @@ def test_a_submission_that_earns_nothing_is_named(trial, student, status, messag
     rows = trial.of(student)
     assert rows["points"].sum() == 0 and set(rows["status"]) == {status}
     assert rows["message"].str.contains(message, regex=False).all()
+
+
+def test_the_page_of_a_file_that_cannot_be_graded_says_so_first(trial):
+    html = page(trial, "torn")
+    notice = html.index("This file could not be graded: the file is no notebook: NotJSONError")
+    assert notice < html.index("(Score: 0.0 /") and "Hand it in again." in html
+    assert "No response." not in html and ">Comment</a>" not in html
+    assert "could not be graded" not in page(trial, "stub")
+
+
+def test_pages_have_no_hints_and_no_dead_links(trial):
+    for student in ("right", "torn", "colab"):
+        html = page(trial, student)
+        assert "<summary>Hint" not in html
+        assert not re.search(r'href="[^"#]*\.ipynb', html)
 
 
 def test_patches_make_nothing_right_and_are_for_a_person_to_read(trial):
@@ -126,6 +143,9 @@ def test_tables_hold_every_submission(trial):
     assert set(written["student"]) == handed_in > set(ANSWERS)
     assert not written["message"].str.contains("\n").any()
     summary = pd.read_csv(trial.course / "summary.csv", index_col="student")
+    pd.testing.assert_series_equal(summary["ex01"], summary["percent"], check_names=False)
+    for name in ("grades.csv", "summary.csv"):
+        assert (trial.course / name).read_bytes().startswith(codecs.BOM_UTF8)
     assert summary.loc["right", "percent"] == 100 and summary.loc["stub", "percent"] == 0
     assert summary.loc["copies", "to_read"] == len(POINTS)
     assert "metadata was missing" in summary.loc["colab", "notes"]

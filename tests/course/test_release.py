@@ -1,16 +1,19 @@
 """The course folder that a teacher gets."""
 
 import importlib
+import re
 import sqlite3
 import sys
 import zipfile
 from contextlib import closing
 from unittest.mock import patch
 
+import nbformat
 import pytest
 
 from satkit import __main__ as cli
 from satkit.course import registry
+from satkit.notebooks import list_notebooks
 from tests.course.hand_in import SHEET, read
 
 
@@ -21,8 +24,22 @@ def test_students_get_no_solutions_and_no_hidden_tests(course):
         assert mark in kept and mark not in given
     assert "# YOUR CODE HERE\n    raise NotImplementedError()" in given
     with zipfile.ZipFile(course / "student_edition.zip") as archive:
-        assert archive.namelist() == [f"{SHEET}.ipynb"]
         assert b"SOLUTION" not in archive.read(f"{SHEET}.ipynb")
+
+
+def test_students_get_lessons_that_their_sheets_link_to_and_a_readme(course):
+    with zipfile.ZipFile(course / "student_edition.zip") as archive:
+        files = {name for name in archive.namelist() if not name.endswith("/")}
+        sheet = "".join(
+            cell.source for cell in nbformat.reads(archive.read(f"{SHEET}.ipynb"), 4).cells
+        )
+        readme = archive.read("README.md").decode()
+    lessons = {f"lessons/{name}.ipynb" for name in list_notebooks()}
+    assert files == {f"{SHEET}.ipynb", "README.md", *lessons}
+    links = set(re.findall(r"\]\(([^)#]+\.ipynb)\)", sheet))
+    assert links and links <= lessons
+    for step in ("git clone", "jupyter lab", "check(…)", "Hand in", "fetches a different project"):
+        assert step in readme
 
 
 def test_the_gradebook_knows_all_exercises_and_points(course):
@@ -39,6 +56,7 @@ def test_the_gradebook_knows_all_exercises_and_points(course):
 def test_the_teacher_finds_three_commands_and_a_configuration(course):
     readme = (course / "README.md").read_text()
     assert f"course grade SUBMISSIONS --course {course}" in readme
+    assert "`pip install satkit` fetches a different project" in readme
     assert "configure(c)" in (course / "nbgrader_config.py").read_text()
 
 
@@ -77,4 +95,18 @@ def test_nbgrader_is_imported_only_where_it_is_needed_and_named_if_missing(capsy
         with pytest.raises(SystemExit) as stopped:
             sys.modules["satkit.__main__"].main(["course", "release", "/nowhere/course"])
     assert stopped.value.code == 1
-    assert "run: pip install 'satkit[course]'" in capsys.readouterr().err
+    assert "in a clone of the repository run: pip install '.[course]'" in capsys.readouterr().err
+
+
+def test_a_feedback_page_has_its_notice_on_top_and_no_links_to_lessons():
+    from satkit.course.gradebook import mend_page
+
+    page = (
+        '<body><div class="container"><h4>ex01</h4><a href="#iou">Test cell</a>'
+        '<a href="lessons/01_a.ipynb">01</a><div class="container">x</div></div></body>'
+    )
+    assert '<h4>ex01</h4><a href="#iou">iou</a>01<div' in mend_page(page)
+    assert "alert" not in mend_page(page)
+    mended = mend_page(page, "No file: <b>.")
+    assert mended.count("No file: &lt;b&gt;.") == 1
+    assert mended.index("No file") < mended.index("<h4>")

@@ -8,6 +8,8 @@
 seed = 0  # seed of the random inputs that your answers are checked on
 
 # %%
+import numpy as np
+
 from satkit.course import start
 
 check = start("ex06_train_imagenet", seed=seed)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from satkit import boxes
-from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception
+from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, plain
 
 DELTAS = (0.3, 0.5, 0.7)
 
@@ -58,7 +58,7 @@ def _verdicts(pair: Any) -> dict[str, bool]:
     ends = np.asarray(pair, dtype=float)
     if ends.shape != (2, 4) or (ends[:, 2:] <= ends[:, :2]).any() or (ends % 1 != 0).any():
         raise CheckFailed(
-            f"convention_flip is {pair!r}; expected two boxes of four whole numbers each, "
+            f"convention_flip is {plain(pair)!r}; expected two boxes of four whole numbers each, "
             "((x0, y0, x1, y1), (x0, y0, x1, y1)), with x1 > x0 and y1 > y0"
         )
     return {
