@@ -33,7 +33,7 @@ settings = satkit.configure("00_start_here", profile=profile, seed=seed)
 #
 # | you are | you want | go |
 # |---|---|---|
-# | **a student** | to understand WSOL and SAT from the ground up | 01, 03, 04, 05 in order; answer each *predict, then run* before you run it |
+# | **a student** | to understand WSOL and SAT from the ground up | 01 to 05 in order; answer each *predict, then run* before you run it |
 # | **a researcher** | numbers that you can trust and compare | 01 for the two evaluation protocols, then 05 with `-p dataset …` on your data; every run is a folder with settings, provenance and metrics |
 # | **a teacher** | lessons that run on any laptop, offline | read `docs/teaching/guide.md`, the instructor's guide; `make demo` once; a lesson is 30–60 minutes; `seed` gives every group birds of its own |
 #
@@ -177,6 +177,7 @@ transformers[["CUB-200 GT-known", "ImageNet GT-known"]]
 # | notebook | question |
 # |---|---|
 # | [01 · Localization and its metrics](01_localization_and_metrics.ipynb) | When is a box right, and how can one cheat without noticing? |
+# | [02 · CAM and TS-CAM](02_cam_and_tscam.ipynb) | What does a classifier point at, and what does it leave out? |
 # | [03 · Build SQA](03_build_sqa.ipynb) | How does one extra token learn to point at the object? |
 # | [04 · The losses](04_losses.ipynb) | What tells the token how large an object is? |
 # | [05 · Train SAT](05_train_cub.ipynb) | From images and words to boxes and a table |
@@ -203,6 +204,9 @@ transformers[["CUB-200 GT-known", "ImageNet GT-known"]]
 # Labels teach a model what to name, not what to box; SAT gives the box a token of its own. Every
 # number that this series shows comes from a file that a run on your machine wrote, and every number
 # of the paper is labelled as the paper's.
+#
+# **Exercises:** sheet `course/ex00_start_here.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("00")`
 #
 # ## References
 #

@@ -685,6 +685,9 @@ assert table.loc["head", "head only"] > table.loc["tail", "head only"]
 #   for epochs and seeds. A score that was chosen on its own test images is a maximum, not a
 #   measurement.
 #
+# **Exercises:** sheet `course/ex01_localization_and_metrics.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("01")`
+#
 # ## References
 #
 # - P. Wu et al. *Spatial-Aware Token for Weakly Supervised Object Localization.* ICCV 2023:

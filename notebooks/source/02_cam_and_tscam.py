@@ -110,7 +110,7 @@ results_table([{"method": name, **run.metrics} for name, run in runs.items()])
 # $$M_c = \Big(\sum_l A_l\Big) \odot S_c$$
 #
 # $S_c$ knows the class; the attention knows what the network looked at. **Predict, then run:** which
-# of the three maps will be the largest, which the noisiest?
+# of the three maps will cover the most area above half its maximum, and which will be the noisiest?
 
 # %%
 import numpy as np
@@ -145,6 +145,15 @@ for i in few:
     show(map_sheet({name: maps[i] for name, maps in scaled.items()}))
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# In a product both factors have a say: where one of them is 0, so is the product, however large the
+# other. The attention is the same whatever class is asked for; only $S_c$ depends on it. Each map is
+# scaled by itself, so compare shapes, not brightness: a single bright patch makes all others of its
+# map look dark.
+#
+# </details>
+#
 # ### All methods on one image
 #
 # Each trained run with its own map and its own threshold, the one that it chose. **Predict, then
@@ -157,6 +166,14 @@ several = np.linspace(0, len(items) - 1, min(12, len(items))).round().astype(int
 compare_methods(runs, pixels[several], labels[several], [items[i]["boxes"] for i in several])
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Whose own threshold is farthest from the shared one has most to lose, and that says nothing about
+# its map. So a comparison lets each method choose its threshold, by the same rule and on images that
+# do not count.
+#
+# </details>
+#
 # Now a bird of your choice. The networks have not seen it, and no label is given: each draws the map
 # of the class that it takes the bird for.
 
@@ -213,6 +230,14 @@ if has_parts:
     show(bar_chart(shares, ylabel="% of its pixels covered"))
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Compare the bars *within* one map: where they differ much, the map prefers a part, and a box around
+# it leaves out the others. A high bar alone says little, since a map that is open everywhere covers
+# all parts: that is why the table shows GT-known Loc, and the share of the background, too.
+#
+# </details>
+#
 # ## 5 · Which parts does the classifier need?
 #
 # Now from the other side: paint one part over with the colour of the background, and see what is
@@ -292,6 +317,14 @@ spread = {(name, group): f"{v['mean']:+.2f} ± {v['std']:.2f}"
 pd.Series(spread).unstack(0).reindex(means.index).fillna("–")
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Only the sign says «conflict»: below 0, a small step for one loss alone raises the other. Near 0 the
+# two losses do not care about each other, which is no conflict. Groups that only one of the models
+# has, such as the spatial token, cannot be compared.
+#
+# </details>
+#
 # The spread is over batches of one trained model. A mean that is smaller than its spread says
 # little; a verdict on the paper's claim needs several seeds and the paper's data.
 #
@@ -322,6 +355,9 @@ print(f"lowest cosine of the gradients: {means.stack().min():+.2f}, {low[0]} of 
 # A good classifier and a good localizer are two things: a score is a mean, and a mean does not say
 # where. TS-CAM lends the class map the attention's reach; SAT, next, gives localization a token of
 # its own.
+#
+# **Exercises:** sheet `course/ex02_cam_and_tscam.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("02")`
 #
 # ## References
 #

@@ -584,6 +584,9 @@ print(f"{larger['compact']:.1f} times as many bytes for the backward pass.")
 #
 # [05 · Train SAT](05_train_cub.ipynb) lets this module learn.
 #
+# **Exercises:** sheet `course/ex03_build_sqa.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("03")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

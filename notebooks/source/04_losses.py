@@ -49,7 +49,7 @@ figures.show(figures.map_sheet(dict(zip(names, M, strict=True)), numbers=True))
 # %% [markdown]
 # ### Batch area (Eq. 7)
 #
-# $$\mathcal L_{ba} = \Big|\, \frac{1}{BHW} \sum_{b,i,j} M_b(i,j) \;-\; \lambda \Big|$$
+# $$\mathcal L_{ba} = \Big|\, \frac{1}{Bhw} \sum_{b,i,j} M_b(i,j) \;-\; \lambda \Big|$$
 #
 # λ is the share of the image that objects are expected to cover: in the paper 0.25 for CUB-200
 # and 0.35 for ImageNet.
@@ -72,7 +72,7 @@ print(f"batch area loss {losses.batch_area_loss(M, 0.25):.2f}; the same per imag
 #
 # </details>
 #
-# (In Eq. 7 as printed, λ stands inside the sum; that would be $BHW\lambda - \overline{M}$. The
+# (In Eq. 7 as printed, λ stands inside the sum; that would be $Bhw\lambda - \overline{M}$. The
 # authors' code computes the formula above, and so do we.)
 
 # %%
@@ -174,7 +174,11 @@ figures.show(
 # ## 3 · In which direction does each loss push?
 #
 # Gradient descent moves a patch by $-\partial\mathcal L / \partial M$. Four losses, one patch at a
-# time; for the area terms the batch is too large (above λ).
+# time; for the area terms the batch is too large (above λ). The second area term,
+#
+# $$\mathcal L_{area} = \frac{1}{Bhw} \sum_{b,i,j} M_b(i,j),$$
+#
+# is the plain mean, without a target.
 
 # %%
 values = torch.linspace(0, 1, 11)
@@ -540,6 +544,9 @@ replay_losses(Replay(pd.DataFrame(terms), target, "the descent of this lesson", 
 # - The «σ = 6» of the paper is 0.42 patches in the authors' code, and its zero padding taxes the
 #   border. Read the code beside the paper.
 # - A loss on the area alone, without a target, collapses as soon as the class is certain.
+#
+# **Exercises:** sheet `course/ex04_losses.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("04")`
 #
 # ## References
 #

@@ -469,6 +469,9 @@ print(
 # that is the same backbone without the losses, without the token, the box that needs no model, and
 # a threshold that has not seen the test images.
 #
+# **Exercises:** sheet `course/ex05_train_cub.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("05")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -331,6 +331,9 @@ if settings.compare:
     print(f"One process against two that were killed: losses differ by at most {largest:.1e}.")
 
 # %% [markdown]
+# **Exercises:** sheet `course/ex06_train_imagenet.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("06")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -489,6 +489,9 @@ final[["says", "measured [95 %]", "seeds", "verdict"]]
 # A number of this field is a map, a protocol, a threshold and a seed. Compare two only where the
 # other three are equal.
 #
+# **Exercises:** sheet `course/ex07_evaluate_and_compare.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("07")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -448,6 +448,9 @@ show_table(final[["says", "measured [95 %]", "seeds", "verdict"]])
 # helps from luck. The paper prints one number a row, without a spread; its smaller differences
 # stand on the same ground.
 #
+# **Exercises:** sheet `course/ex08_ablations.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("08")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -336,6 +336,9 @@ show_table(final[["says", "measured [95 %]", "against", "seeds", "verdict"]])
 # A claim about *why* a method works needs a measurement of its own: a better score in a table would
 # look the same if the reason were another one.
 #
+# **Exercises:** sheet `course/ex09_why_a_spatial_token.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("09")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -425,6 +425,9 @@ show_table(final[["says", "measured [95 %]", "against", "seeds", "verdict"]])
 # Before «the method learns from one image», look at what the backbone knew without any. A control
 # without training costs nothing, and belongs beside every few-shot number.
 #
+# **Exercises:** sheet `course/ex10_few_shot_and_freezing.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("10")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -383,6 +383,9 @@ print(f"not run on any data set: {', '.join(missing) or 'nothing'}")
 # "It holds elsewhere" is a claim about *each* elsewhere: one backbone, one data set, several seeds.
 # A table with one number a cell supports it only as far as the gaps are larger than the spread.
 #
+# **Exercises:** sheet `course/ex11_backbones_and_datasets.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("11")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

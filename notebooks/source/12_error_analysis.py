@@ -344,6 +344,9 @@ print(f"Commonest cause of this run's {ours.sum()} errors: {commonest}; "
 # - How a box misses can be seen in the box. Why it misses often cannot.
 # - Let a person decide, keep the verdicts apart from the proposals, and say how many were judged.
 #
+# **Exercises:** sheet `course/ex12_error_analysis.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("12")`
+#
 # ## References
 #
 # - P. Wu et al. *Spatial-Aware Token for Weakly Supervised Object Localization.* ICCV 2023:

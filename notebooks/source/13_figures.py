@@ -360,6 +360,9 @@ for name, why in missing.items():
 # A figure without its runs is a drawing. What it shows has to be readable from its file, its spread
 # has to be in it, and numbers from other data must look like guests.
 #
+# **Exercises:** sheet `course/ex13_figures.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("13")`
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

@@ -198,6 +198,9 @@ print(f"{len(few)} effects have several seeds and still need more; "
 #   effect.
 # - What was not run is a row, too.
 #
+# **Exercises:** sheet `course/ex14_ledger.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("14")`
+#
 # ## References
 #
 # - P. Wu et al. *Spatial-Aware Token for Weakly Supervised Object Localization.* ICCV 2023: all

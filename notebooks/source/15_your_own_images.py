@@ -214,6 +214,9 @@ print(f"{len(table)} photographs localized at threshold {table['threshold'].iloc
 # - A localizer is only as good as the likeness between your images and those it learned from.
 # - A number needs boxes that were drawn before anyone saw the map.
 #
+# **Exercises:** sheet `course/ex15_your_own_images.ipynb` · **Quiz:**
+# `from satkit.course import quiz; quiz("15")`
+#
 # ## References
 #
 # - P. Wu et al. *Spatial-Aware Token for Weakly Supervised Object Localization.* ICCV 2023.

@@ -11,23 +11,27 @@ from torch import Tensor
 from satkit.course.checks import CheckFailed, Misconception, Trial, same
 
 
-def letters(answer: Any) -> frozenset[str]:
+def letters(answer: Any, among: str = "ABCDEF") -> frozenset[str]:
     """Use an answer that chooses among statements.
 
     Args:
         answer: Letters as a string, ``"AC"`` or ``"a, c"``, or as a set, list or tuple of them.
+        among: Letters of the statements.
 
     Returns:
         The letters, in capitals.
 
     Raises:
-        CheckFailed: The answer is of another kind, or holds no letter.
+        CheckFailed: The answer is of another kind, or holds no letter or one of no statement.
     """
     if isinstance(answer, str | set | frozenset | list | tuple):
         chosen = frozenset(one.upper() for one in "".join(map(str, answer)) if one.isalpha())
-        if chosen:
+        if chosen and chosen <= set(among):
             return chosen
-    raise CheckFailed(f"the answer is {answer!r}; expected letters of statements, such as 'AC'")
+    raise CheckFailed(
+        f"the answer is {answer!r}; expected letters of statements, such as 'AC', "
+        f"from {among[0]} to {among[-1]}"
+    )
 
 
 def chooses(letter: str, right: str, name: str, idea: str) -> Misconception:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 Arguments = tuple[Any, ...]
 LARGEST_PRINT = 200
+LARGEST_ARRAY = 12  # numbers that a message prints
 
 
 class CheckFailed(AssertionError):
@@ -182,6 +183,9 @@ def _use(exercise: Exercise, answer: Any, arguments: Arguments) -> Any:
     except CheckFailed:
         raise
     except Exception as error:
+        for misconception in exercise.misconceptions:
+            if _stops_alike(exercise, misconception, arguments, error):
+                raise CheckFailed(_named(exercise, misconception)) from error
         raise CheckFailed(
             f"{name} stops with {type(error).__name__}: {error}\n  for {_describe(arguments)}"
         ) from error
@@ -195,17 +199,65 @@ def _use(exercise: Exercise, answer: Any, arguments: Arguments) -> Any:
     return given
 
 
+def _stops_alike(
+    exercise: Exercise, misconception: Misconception, arguments: Arguments, error: Exception
+) -> bool:
+    """Whether whoever believes a misconception stops with the same error on the same input."""
+    for form in (misconception.wrong, *misconception.also):
+        try:
+            if form is not None:
+                exercise.run(form, *copy.deepcopy(arguments))
+        except Exception as own:
+            if type(own) is type(error) and str(own) == str(error):
+                return True
+    return False
+
+
+def _named(exercise: Exercise, misconception: Misconception) -> str:
+    return f"{exercise.name}: {misconception.name}.\n  {misconception.idea}"
+
+
 def _diagnose(exercise: Exercise, trials: list[Trial], first: Trial) -> str:
     """Say what is wrong: the misconception that explains it, else the first deviation."""
     for misconception in exercise.misconceptions:
         if _suffers(exercise, misconception, trials):
-            return f"{exercise.name}: {misconception.name}.\n  {misconception.idea}"
+            return _named(exercise, misconception)
+    if kind := _wrong_kind(first.given, first.expected):
+        return f"{exercise.name} is not right yet.\n  {kind}\n  {exercise.idea}"
     if not first.arguments:  # the expected value would be the answer
         return f"{exercise.name} is not right yet.\n  {exercise.idea}"
     return (
         f"{exercise.name} is not right yet.\n  for {_describe(first.arguments)}\n"
-        f"  it gives {_describe((first.given,))}\n  and should give {_describe((first.expected,))}."
-        f"\n  {exercise.idea}"
+        f"  {_contrast(first.given, first.expected)}\n  {exercise.idea}"
+    )
+
+
+def _wrong_kind(given: Any, expected: Any) -> str:
+    """What was expected instead of another kind of output; "" where numbers stand for numbers."""
+    if isinstance(expected, list | tuple) and isinstance(given, list | tuple):
+        if len(given) != len(expected):
+            return f"expected {len(expected)} values, got {len(given)}: {_describe_one(given)}"
+        kinds = (_wrong_kind(one, other) for one, other in zip(given, expected, strict=True))
+        return next((kind for kind in kinds if kind), "")
+    if not _is_numeric(expected) or _is_numeric(given):
+        return ""
+    wanted = "a number" if _array(expected).ndim == 0 else "an array of numbers"
+    kind = "the text" if isinstance(given, str) else f"a {type(given).__name__},"
+    return f"expected {wanted}, got {kind} {_describe_one(given)}"
+
+
+def _contrast(given: Any, expected: Any) -> str:
+    """What an answer gives and should give; of large arrays, where they differ most."""
+    large = _is_numeric(given) and _is_numeric(expected) and _array(expected).size > LARGEST_ARRAY
+    if not large or _array(given).shape != _array(expected).shape:
+        return f"it gives {_describe((given,))}\n  and should give {_describe((expected,))}."
+    x, y = _array(given), _array(expected)
+    alike = (x == y) | (np.isnan(x) & np.isnan(y))
+    gap = np.where(alike, 0, np.nan_to_num(np.abs(x - y), nan=np.inf))
+    place = np.unravel_index(gap.argmax(), gap.shape)
+    return (
+        f"the shape is right, but not the values: at {[int(one) for one in place]} "
+        f"it gives {x[place]:.4g} and should give {y[place]:.4g}."
     )
 
 
@@ -214,20 +266,22 @@ def _suffers(exercise: Exercise, misconception: Misconception, trials: list[Tria
     try:
         if misconception.symptom is not None and misconception.symptom(trials):
             return True
-        forms = [misconception.wrong, *misconception.also]
-        return any(_explains(exercise, form, trials) for form in forms if form is not None)
     except Exception:
         # An output of any kind may come in, which the code that looks for a symptom did not expect.
         return False
+    forms = [misconception.wrong, *misconception.also]
+    return any(_explains(exercise, form, trials) for form in forms if form is not None)
 
 
 def _explains(exercise: Exercise, wrong: Any, trials: list[Trial]) -> bool:
     """Whether a wrong answer gives all outputs of an answer."""
     tolerance = max(exercise.tolerance, 1e-5)
     outputs = (exercise.run(wrong, *copy.deepcopy(trial.arguments)) for trial in trials)
-    return all(
-        same(trial.given, output, tolerance) for trial, output in zip(trials, outputs, strict=True)
-    )
+    pairs = zip(trials, outputs, strict=True)
+    try:
+        return all(same(trial.given, output, tolerance) for trial, output in pairs)
+    except Exception:
+        return False  # the wrong answer stops on some input, where the answer has given something
 
 
 def same(a: Any, b: Any, tolerance: float) -> bool:
@@ -279,7 +333,7 @@ def _describe(values: Arguments) -> str:
 
 
 def _describe_one(one: Any) -> str:
-    if isinstance(one, Tensor | np.ndarray) and np.prod(one.shape) > 12:
+    if isinstance(one, Tensor | np.ndarray) and np.prod(one.shape) > LARGEST_ARRAY:
         kind = "tensor" if isinstance(one, Tensor) else "array"
         return f"{kind} {list(one.shape)}"
     text = " ".join(repr(plain(one)).split())

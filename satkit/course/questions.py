@@ -109,18 +109,20 @@ def quiz_lessons() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load_quiz(lesson: str) -> Quiz:
+def load_quiz(lesson: str | int) -> Quiz:
     """Read the quiz of a lesson.
 
     Args:
-        lesson: Its name, ``01_localization_and_metrics``, or its number, ``01``.
+        lesson: Its name, ``01_localization_and_metrics``, or its number, ``01``, ``"1"`` or ``1``.
 
     Raises:
         ValueError: There is no such lesson (the message names the nearest), or its file does not
             hold what a quiz needs (the message says where and what).
     """
     names = quiz_lessons()
-    name = {known.split("_")[0]: known for known in names}.get(lesson, lesson)
+    asked = str(lesson)
+    number = asked.zfill(2) if asked.isdecimal() else asked
+    name = {known.split("_")[0]: known for known in names}.get(number, asked)
     check_choice("lesson", name, names)
     return read_quiz(FOLDER / f"{name}.toml")
 
@@ -137,11 +139,11 @@ def read_quiz(path: Path) -> Quiz:
         raise ValueError(f"{path.name} is not a quiz: {error}") from error
 
 
-def quiz(lesson: str) -> None:
+def quiz(lesson: str | int) -> None:
     """Show the quiz of a lesson: each question as text, its answers folded away, then buttons.
 
     Args:
-        lesson: Its name, ``01_localization_and_metrics``, or its number, ``01``.
+        lesson: Its name, ``01_localization_and_metrics``, or its number, ``01``, ``"1"`` or ``1``.
 
     Raises:
         ValueError: There is no such lesson.

@@ -17,7 +17,7 @@ def test_letters_come_in_any_form(answer: Any) -> None:
     assert letters(answer) == {"A", "C"}
 
 
-@pytest.mark.parametrize("answer", [3, "", "12", {"A": True}])
+@pytest.mark.parametrize("answer", [3, "", "12", {"A": True}, "AG"])
 def test_no_letters(answer: Any) -> None:
     with pytest.raises(CheckFailed, match="expected letters of statements, such as 'AC'"):
         letters(answer)
@@ -32,6 +32,10 @@ def test_no_letters(answer: Any) -> None:
             ((0, 0, 3, 3), (2, 2, 0, 0)),
             "expected two boxes of four whole numbers",
         ),
+        ("ex00_start_here", "iou_by_hand", "0.290", "expected a number, got the text '0.290'"),
+        ("ex00_start_here", "iou_by_hand", (0.29,), r"expected a number, got a tuple, \(0.29,\)"),
+        ("ex03_build_sqa", "closed_patch", (0, "1/5", 0.25, 0.4), "got the text '1/5'"),
+        ("ex03_build_sqa", "closed_patch", (0, 0.2, 0.25), "expected 4 values, got 3"),
         ("ex04_losses", "collapsing_loss", lambda *_: 0.5, "no gradient with respect to the maps"),
         ("ex05_train_cub", "decayed", lambda _: "head.weight", "expected a set of names"),
         ("ex05_train_cub", "read_logs", {"log 1": "A"}, "expected a letter for each log"),
@@ -87,3 +91,27 @@ def test_the_overview_has_its_numbers_below_their_names() -> None:
     for name in ("minutes", "points"):
         end = heading.index(name) + len(name)
         assert row[end - 1].isdigit() and row[end : end + 1].strip() == ""
+
+
+def test_tensors_of_the_right_shape_are_compared_where_they_differ_most() -> None:
+    exercise = find_exercise("class_map", "ex02_cam_and_tscam")
+
+    def one_patch_off(*inputs: Any) -> Any:
+        maps = exercise.reference(*inputs)
+        maps[2, 1, 0] = maps[2, 1, 0] + 3
+        return maps
+
+    with pytest.raises(CheckFailed, match=r"not the values: at \[2, 1, 0\] it gives -?\d"):
+        check_answer(exercise, one_patch_off)
+
+
+def test_an_error_that_a_misconception_would_raise_is_told_its_idea() -> None:
+    def rows_and_columns_exchanged(held_out: Any, test: Any) -> Any:
+        best = (held_out >= 0.5).sum(1).argmax()
+        return 100 * (test[:, best] >= 0.5).mean()
+
+    exercise = find_exercise("gt_known", "ex01_localization_and_metrics")
+    with pytest.raises(CheckFailed, match="the mean runs over thresholds, not images"):
+        check_answer(exercise, rows_and_columns_exchanged)
+    with pytest.raises(CheckFailed, match="gt_known stops with IndexError"):
+        check_answer(exercise, lambda held_out, test: test[1000])

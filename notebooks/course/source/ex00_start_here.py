@@ -3,6 +3,8 @@
 #
 # For lesson [00](../00_start_here.ipynb). Pen and paper are enough. Write your number into the cell,
 # run the cell below it, and read what the check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -43,7 +45,8 @@ check("iou_by_hand", iou_by_hand, seed=20_231)
 # <details><summary>Hint</summary>
 #
 # The common part begins at the larger of the two left edges and ends at the smaller of the two
-# right edges; the same for top and bottom. It belongs to both boxes.
+# right edges; the same for top and bottom. It belongs to both boxes. Would the
+# model's box count as right? Not with an IoU below 0.5.
 #
 # </details>
 

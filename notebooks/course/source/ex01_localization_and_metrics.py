@@ -3,6 +3,8 @@
 #
 # For lesson [01](../01_localization_and_metrics.ipynb). Write what is missing, run the cell below
 # it, and read what the check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -43,7 +45,7 @@ check("iou", iou, seed=20_231)
 # <details><summary>Hint</summary>
 #
 # The common part begins at the larger of the two left edges and ends at the smaller of the two
-# right edges. What does it mean if it ends before it begins?
+# right edges. What does it mean if it ends before it begins? (In one direction, and in both?)
 #
 # </details>
 
@@ -73,7 +75,8 @@ check("convention_flip", convention_flip, seed=20_231)
 # <details><summary>Hint</summary>
 #
 # Put one box into a corner of the other. Then the IoU is the ratio of their areas. Where does one
-# pixel more make the largest difference to an area?
+# pixel more make the largest difference to an area? To see both numbers, call your `iou` (on
+# arrays): once on the pair, and once on the pair with 1 added to each $x_1$ and $y_1$.
 #
 # </details>
 
@@ -87,8 +90,9 @@ check("convention_flip", convention_flip, seed=20_231)
 # first one where several are best, and return the percentage of test images that are right there
 # (δ = 0.5).
 #
-# In wsolevaluation's issue 36, somebody measured 85 instead of 76. When the check is content, try
-# what `test.max(axis=1)` would give, and you will know how.
+# In wsolevaluation's issue 36, somebody measured 85 instead of 76. To learn how: when the check is
+# content, replace your last line by `return 100 * (test.max(axis=1) >= 0.5).mean()`, run the check
+# again, and read its message.
 
 
 # %%
@@ -122,7 +126,8 @@ check("gt_known", gt_known, seed=20_231)
 # $$\text{MaxBoxAccV2} = \frac13 \sum_{\delta \in \{.3, .5, .7\}} \max_\tau \text{BoxAcc}(\tau, \delta)$$
 #
 # $\text{BoxAcc}(\tau, \delta)$ is the percentage of images whose IoU at threshold τ is at least δ.
-# Write it for a table of IoUs. Here the table is all that there is, so the maxima are taken on it.
+# Write it for a table of IoUs. (So the maxima look at the scored images, mistake 2 of the lesson:
+# that is how the measure is defined.)
 
 
 # %%
@@ -161,7 +166,8 @@ check("max_box_acc_v2", max_box_acc_v2, seed=20_231)
 #   \text{precision} = \frac{\text{hits}}{\text{claimed}}, \quad
 #   \text{recall} = \frac{\text{hits}}{\text{object pixels}}$$
 #
-# in percent. The levels rise from 0 to 1; beyond the last one nothing is claimed, so recall is 0.
+# in percent. The levels rise from 0 to 1. At every level given, at least one pixel is claimed; beyond
+# the last one nothing is, so recall is 0.
 
 
 # %%

@@ -3,6 +3,8 @@
 #
 # For lesson [02](../02_cam_and_tscam.ipynb). Write what is missing, run the cell below it, and read
 # what the check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -22,7 +24,8 @@ check = start("ex02_cam_and_tscam", seed=seed)
 #
 # $$S_b(i,j) = \sum_d W_{c_b d}\, F_{bd}(i,j)$$
 #
-# where $c_b$ is the label of image $b$, without computing the other maps.
+# where $c_b$ is the label of image $b$, without computing the other maps (the check cannot see
+# this).
 
 # %%
 import torch
@@ -58,7 +61,7 @@ check("class_map", class_map, seed=20_231)
 #
 # $$\hat M_b = \frac{M_b - \min M_b}{\max M_b - \min M_b + 10^{-5}}$$
 #
-# Write it for a batch. Think of a map that has the same value everywhere, too.
+# Write it for a batch. What does the $10^{-5}$ do to a map that is constant?
 
 
 # %%
@@ -91,7 +94,7 @@ check("scale_maps", scale_maps, seed=20_231)
 # {{tscam_map}}
 #
 # You get the attention matrices of all blocks of one image, after the softmax:
-# `attention[l, h, i, j]` is how much token $i$ takes from token $j$ in head $h$ of block $l$. Token 0
+# `attention[l, m, i, j]` is how much token $i$ takes from token $j$ in head $m$ of block $l$. Token 0
 # is the class token, and the others are the patches, row by row. Return TS-CAM's map
 #
 # $$M = \Big(\sum_l A_l\Big) \odot S$$
@@ -101,9 +104,9 @@ check("scale_maps", scale_maps, seed=20_231)
 
 # %%
 def tscam_map(attention, class_map):
-    """TS-CAM's map; attention [L, H, 1 + h w, 1 + h w] and class_map [h, w] -> [h, w]."""
+    """TS-CAM's map; attention [L, H, 1 + h·w, 1 + h·w] and class_map [h, w] -> [h, w]."""
     ### BEGIN SOLUTION
-    looked_at = attention.mean(dim=1).sum(dim=0)[0, 1:]  # [h w]
+    looked_at = attention.mean(dim=1).sum(dim=0)[0, 1:]  # [h·w]
     return looked_at.view_as(class_map) * class_map
     ### END SOLUTION
 

@@ -3,6 +3,8 @@
 #
 # For lesson [03](../03_build_sqa.ipynb). Write what is missing, run the cell below it, and read what
 # the check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -28,10 +30,10 @@ import torch
 
 
 def block_map(q, k):
-    """Map of one block; q, k [B, H, 1 + n n + 1, d] -> [B, n, n]."""
+    """Map of one block; q, k [B, H, 1 + n·n + 1, d] -> [B, n, n]."""
     ### BEGIN SOLUTION
     similarity = torch.einsum("bhd,bhjd->bhj", q[:, :, -1], k) * q.shape[-1] ** -0.5
-    patches = similarity.mean(dim=1).sigmoid()[:, 1:-1]  # [B, n n]
+    patches = similarity.mean(dim=1).sigmoid()[:, 1:-1]  # [B, n·n]
     n = int(patches.shape[1] ** 0.5)
     return patches.unflatten(1, (n, n))
     ### END SOLUTION
@@ -46,7 +48,7 @@ check("block_map", block_map, seed=20_231)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Four steps, with the shapes `[B, H, T]`, `[B, T]`, `[B, n n]` and `[B, n, n]`. Which token has the
+# Four steps, with the shapes `[B, H, T]`, `[B, T]`, `[B, n·n]` and `[B, n, n]`. Which token has the
 # index -1, and which two are no patches?
 #
 # </details>
@@ -114,8 +116,9 @@ check("why_after_softmax", why_after_softmax, seed=20_231)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The four numbers of the exercise before decide A, B and E. For C, write a logit of $-2$ next to it.
-# For F: which of queries, keys and values could carry a factor of the logits?
+# The four numbers of the exercise before decide A, B and E. For C, give the first patch the logit
+# $-2$. For D: do the logits depend on the gate? For F: which of queries, keys and values could carry
+# a factor of the logits?
 #
 # </details>
 

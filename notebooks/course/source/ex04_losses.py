@@ -3,6 +3,8 @@
 #
 # For lesson [04](../04_losses.ipynb). Write what is missing, run the cell below it, and read what the
 # check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -130,7 +132,7 @@ check("normalization_loss", normalization_loss, seed=20_231)
 
 # %%
 from satkit import figures
-from satkit.course.exercises.ex04_losses import cls_loss, descend, draw_evidence
+from satkit.course.toy import cls_loss, descend, draw_evidence
 
 evidence = draw_evidence()  # [B, 12, 12]
 target = float(evidence.mean())  # λ: how much the objects cover
@@ -138,13 +140,15 @@ maps = descend(lambda maps, evidence, target: cls_loss(maps, evidence), evidence
 figures.show(figures.map_sheet({"evidence": evidence[0], "L_cls alone": maps[0]}))
 
 # %% [markdown]
-# Write a loss with which the maps **go out, on the object as well, although `cls_loss` is part of
-# the sum**. To look at your result: `descend(collapsing_loss, evidence, target)`.
+# Write a loss with which the maps **become dark, on the object as well, although `cls_loss` is part
+# of the sum**. `cls_loss` is the lesson's $\log(1 + e^{-s})$; see `help(cls_loss)`. To look at your
+# result:
+# `figures.show(figures.map_sheet({"mine": descend(collapsing_loss, evidence, target)[0]}))`.
 
 
 # %%
 def collapsing_loss(maps, evidence, target):
-    """Loss under which maps go out; maps and evidence [B, h, w], target float -> scalar."""
+    """Loss under which maps become dark; maps and evidence [B, h, w], target float -> scalar."""
     ### BEGIN SOLUTION
     return cls_loss(maps, evidence) + maps.mean()  # the area loss of the paper's Table 13
     ### END SOLUTION
@@ -159,7 +163,7 @@ check("collapsing_loss", collapsing_loss, seed=20_231)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Two area terms stand in the lesson's table of pushes. One of them turns round, the other never does.
+# Two area terms stand in the lesson's figure of pushes. One of them turns round, the other never does.
 #
 # </details>
 
@@ -169,7 +173,8 @@ check("collapsing_loss", collapsing_loss, seed=20_231)
 # {{why_it_collapses}}
 #
 # $\mathcal L_{cls} + \mathcal L_{area}$ empties the maps, $\mathcal L_{cls} + \mathcal L_{ba}$ does
-# not. Choose **all** statements that are true of the toy.
+# not. Here $\mathcal L_{area} = \frac1{Bhw} \sum_{b,i,j} M_b(i,j)$ is the plain mean, without a
+# target. Choose **all** statements that are true of the toy.
 #
 # - **A** The gradient of $\mathcal L_{area}$ is the same for each patch and at every area.
 # - **B** $\mathcal L_{area}$ wins because its value is larger than that of $\mathcal L_{cls}$.
@@ -196,6 +201,6 @@ check("why_it_collapses", why_it_collapses, seed=20_231)
 # <details><summary>Hint</summary>
 #
 # Switch the skip connection off: with `cls_loss(maps, evidence, skip=0.0)` in your loss, do the maps
-# still go out? And write down the derivative of the mean of all patches with respect to one of them.
+# still become dark? And write down the derivative of the mean of all patches with respect to one of them.
 #
 # </details>

@@ -1,8 +1,11 @@
 # %% [markdown]
 # # Exercises 05 · Train SAT
 #
-# For lesson [05](../05_train_cub.ipynb). Write what is missing, run the cell below it, and read what
-# the check says: it knows the usual mistakes. Nothing is trained here.
+# For lesson [05](../05_train_cub.ipynb): two details of the optimizer that the lesson leaves out, and
+# five logs. Nothing is trained here. Write what is missing, run the cell below it, and read what the
+# check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on
@@ -90,13 +93,13 @@ check("cosine_lr", cosine_lr, seed=20_231)
 # </details>
 
 # %% [markdown]
-# ## Five logs, five faults
+# ## Five logs
 #
 # {{read_logs}}
 #
-# Five trainings of SAT on 20 classes with λ = 0.35, each with another fault. The numbers are **made
-# up for this exercise**; each line is the mean of an epoch. All three terms are *logged*, but a fault
-# may be that one of them is missing in the sum that is trained.
+# Five trainings of SAT on 20 classes with λ = 0.35, each with its own cause of trouble, or none. The
+# numbers are **made up for this exercise**; each line is the mean of an epoch. All three terms are
+# *logged*, but a fault may be that one of them is missing in the sum that is trained.
 #
 # | epoch | loss | log 1 | log 2 | log 3 | log 4 | log 5 |
 # |---|---|---|---|---|---|---|

@@ -3,6 +3,8 @@
 #
 # For lesson [12](../12_error_analysis.ipynb). Write what is missing, run the cell below it, and read
 # what the check says: it knows the usual mistakes.
+#
+# A ✗ stops *Run All*; run the cells one by one.
 
 # %% tags=["parameters"]
 seed = 0  # seed of the random inputs that your answers are checked on

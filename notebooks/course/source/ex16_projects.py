@@ -6,6 +6,8 @@
 # Each begins with a first step that checks itself; it gives no points, and shows that you are on the
 # way.
 #
+# A ✗ stops *Run All*; run the cells one by one.
+#
 # **What every project hands in:** a notebook that runs from top to bottom with no error; a report of
 # two pages at most, with one figure (and its text alternative) and one table; and the result files
 # that the numbers come from (`runs/…/metrics.json` and `settings.json`, or your CSV). A number without

@@ -35,13 +35,18 @@ def _iou_unclipped(a: np.ndarray, b: np.ndarray) -> float:
     return float(common / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - common))
 
 
+def _iou_clipped_product(a: np.ndarray, b: np.ndarray) -> float:
+    common = max(0.0, (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).prod())
+    return float(common / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - common))
+
+
 def _iou_last_pixel(a: np.ndarray, b: np.ndarray) -> float:
     return _iou(a, b, extra=1.0)
 
 
 def _pairs(rng: np.random.Generator) -> Iterator[Arguments]:
     for _ in range(8):
-        corners = rng.uniform(0, 100, (2, 2, 2))
+        corners = rng.uniform(0, 100, (2, 2, 2)).round(1)
         first, second = np.concatenate([corners.min(1), corners.max(1)], axis=1)
         yield first, second
     yield np.array([0.0, 0.0, 2.0, 2.0]), np.array([0.0, 0.0, 2.0, 2.0])
@@ -98,6 +103,16 @@ def _gt_known_above(held_out: np.ndarray, test: np.ndarray) -> float:
     return float(100 * (test[:, chosen] > 0.5).mean())
 
 
+def _gt_known_over_thresholds(held_out: np.ndarray, test: np.ndarray) -> float:
+    chosen = (held_out >= 0.5).mean(axis=1).argmax()
+    return float(100 * (test[:, chosen] >= 0.5).mean())
+
+
+def _gt_known_of_an_image(held_out: np.ndarray, test: np.ndarray) -> float:
+    chosen = (held_out >= 0.5).mean(axis=1).argmax()
+    return float(100 * (test[chosen] >= 0.5).mean())
+
+
 def _mean_iou(held_out: np.ndarray, test: np.ndarray) -> float:
     return float(100 * test[:, (held_out >= 0.5).mean(axis=0).argmax()].mean())
 
@@ -133,6 +148,10 @@ def _v2_one_threshold(ious: np.ndarray) -> float:
 def _v2_each_image(ious: np.ndarray) -> float:
     best = ious.max(axis=1)
     return float(np.mean([100 * (best >= delta).mean() for delta in DELTAS]))
+
+
+def _v2_over_thresholds(ious: np.ndarray) -> float:
+    return float(np.mean([100 * (ious >= delta).mean(axis=1).max() for delta in DELTAS]))
 
 
 def _v1(ious: np.ndarray) -> float:
@@ -180,6 +199,18 @@ def _pxap_without_last(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) 
     return float(100 * (precision[:-1] * -np.diff(recall)).sum())
 
 
+def _pxap_above(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
+    above = [maps > level for level in levels]
+    hits = np.array([(masks & one).sum() for one in above])
+    claimed = np.array([one.sum() for one in above])
+    recall = hits / masks.sum()
+    return float(100 * (hits / claimed.clip(1) * -np.diff(recall, append=0)).sum())
+
+
+def _pxap_undefined(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
+    return float("nan")
+
+
 def _piou(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
     above = [maps >= level for level in levels]
     return float(100 * max((masks & one).sum() / (masks | one).sum() for one in above))
@@ -195,7 +226,8 @@ def _maps_and_masks(rng: np.random.Generator) -> Iterator[Arguments]:
             mask[top : top + height, left : left + width] = True
         maps = 0.6 * masks + rng.uniform(0, 1, masks.shape)
         low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
-        yield (maps - low) / (high - low), masks, levels
+        maps = np.rint(20 * (maps - low) / (high - low)) / 20  # some are exactly at a level
+        yield maps, masks, levels
 
 
 EXERCISES = (
@@ -220,6 +252,7 @@ EXERCISES = (
                 "A negative side means that the boxes do not touch; two negative sides give a "
                 "positive product. Clip each side at 0 before you multiply.",
                 _iou_unclipped,
+                also=(_iou_clipped_product,),
             ),
             Misconception(
                 "a last column and row are added",
@@ -242,14 +275,15 @@ EXERCISES = (
         misconceptions=(
             Misconception(
                 "both conventions call this pair right",
-                "An IoU of exactly 0.5 counts as right, too. Make the half-open IoU a little "
-                "smaller: it has to be below 0.5.",
+                "Both IoUs are at least 0.5, and exactly 0.5 counts as right, too. Make the "
+                "half-open IoU a little smaller: it has to be below 0.5.",
                 ((0, 0, 4, 4), (0, 0, 4, 2)),
             ),
             Misconception(
                 "both conventions call this pair wrong",
-                "One pixel changes little on a large box. It weighs most where boxes are small: "
-                "that is why small objects suffer from a mix of conventions.",
+                "Both IoUs are below 0.5. Small or thin boxes change most with the + 1 (that is "
+                "why small objects suffer from a mix of conventions); bring the half-open IoU "
+                "closer to 0.5.",
                 ((0, 0, 200, 200), (0, 0, 100, 190)),
             ),
         ),
@@ -289,6 +323,13 @@ EXERCISES = (
                 "GT-known Loc counts hits. Choose the threshold by the measure that is reported: "
                 "the share of held-out images with IoU ≥ 0.5.",
                 _gt_known_by_mean,
+            ),
+            Misconception(
+                "the mean runs over thresholds, not images",
+                "Rows are images. Average over them (axis=0), and you get one number for each "
+                "threshold; axis=1 gives one for each image.",
+                _gt_known_over_thresholds,
+                also=(_gt_known_of_an_image,),
             ),
             Misconception(
                 "an IoU of exactly 0.5 is called wrong",
@@ -338,6 +379,12 @@ EXERCISES = (
                 _v2_each_image,
             ),
             Misconception(
+                "the mean runs over thresholds, not images",
+                "Rows are images. Average over them (axis=0), and you get one number for each "
+                "threshold; axis=1 gives one for each image.",
+                _v2_over_thresholds,
+            ),
+            Misconception(
                 "only δ = 0.5 counts",
                 "That is MaxBoxAcc of old. V2 is the mean over δ of 0.3, 0.5 and 0.7.",
                 _v1,
@@ -353,9 +400,9 @@ EXERCISES = (
     Exercise(
         name="pxap",
         title="PxAP in four lines",
-        difficulty=3,
+        difficulty=2,
         importance=2,
-        minutes=20,
+        minutes=10,
         points=4,
         reference=_pxap,
         idea="Count over all pixels of all images together; add up precision times the fall of "
@@ -384,6 +431,13 @@ EXERCISES = (
                 "Beyond the highest level nothing is claimed and recall is 0. The step from the "
                 "last level down to 0 is part of the area.",
                 _pxap_without_last,
+            ),
+            Misconception(
+                "a pixel exactly at the level is not claimed",
+                "A pixel is claimed where the map is *at least* τ: ≥, not >. With >, nothing is "
+                "claimed at level 1, and the precision there is 0 / 0.",
+                _pxap_above,
+                also=(_pxap_undefined,),
             ),
             Misconception(
                 "that is pIoU",

@@ -101,7 +101,7 @@ def _raw_maps(rng: np.random.Generator) -> Iterator[Arguments]:
 
 
 def _tscam_map(attention: Tensor, class_map: Tensor) -> Tensor:
-    row = attention.mean(dim=1).sum(dim=0)[0, 1:]  # [h w]
+    row = attention.mean(dim=1).sum(dim=0)[0, 1:]  # [h·w]
     return row.view_as(class_map) * class_map
 
 
@@ -242,7 +242,7 @@ EXERCISES = (
         misconceptions=(
             Misconception(
                 "rows and columns are exchanged",
-                "attention[l, h, i, j] says how much token i takes from token j. What the *class "
+                "attention[l, m, i, j] says how much token i takes from token j. What the *class "
                 "token* looks at is its row, i = 0; the column says who looks at it.",
                 _tscam_column,
             ),

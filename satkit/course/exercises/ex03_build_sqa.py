@@ -19,7 +19,7 @@ def _generator(rng: np.random.Generator) -> torch.Generator:
 
 
 # --------------------------------------------------------------------------------------------------
-# block_map: q, k [B, H, 1 + n n + 1, d] -> [B, n, n]
+# block_map: q, k [B, H, 1 + n·n + 1, d] -> [B, n, n]
 # --------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +264,17 @@ EXERCISES = (
                 (0.2, 0.0, 0.4, 0.25),
             ),
             Misconception(
+                "the order is another one",
+                "The four values are right. The order asked for is (after, before) for the first "
+                "patch, then (after, before) for the second.",
+                (0.0, 0.25, 0.2, 0.4),
+            ),
+            Misconception(
+                "percent are given",
+                "A share is a number between 0 and 1.",
+                (0.0, 20.0, 25.0, 40.0),
+            ),
+            Misconception(
                 "the others are thought to stay as they were before the softmax",
                 "The softmax divides by the sum of what is there: with the first patch's 4 gone "
                 "down to 1, the sum is 5, and patch 2 has 2/5.",
@@ -337,9 +348,9 @@ EXERCISES = (
     Exercise(
         name="fused_sqa",
         title="Fuse SQA into scaled_dot_product_attention",
-        difficulty=3,
+        difficulty=2,
         importance=3,
-        minutes=20,
+        minutes=10,
         points=5,
         reference=_fused_sqa,
         idea="(A diag(M)) V = A (diag(M) V): what scales the columns of A scales the rows of V.",
@@ -378,8 +389,8 @@ EXERCISES = (
             ),
             Misconception(
                 "the rows are renormalised",
-                "The logarithm of the gate as a mask is inside the softmax, so each row is divided "
-                "by the share that passes and sums to 1 again. SQA does not renormalise.",
+                "The rows sum to 1 again (a mask of logarithms does that, and so does dividing by "
+                "what passes). SQA does not renormalise.",
                 _masked_by_log,
                 _gives(_masked_by_log),
             ),

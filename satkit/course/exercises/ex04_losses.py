@@ -1,4 +1,4 @@
-"""Exercises on the losses, with the toy that they share."""
+"""Exercises on the losses."""
 
 from __future__ import annotations
 
@@ -8,79 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad, softplus
+from torch.nn.functional import conv2d, pad
 
 from satkit.course.answers import chooses, gradient, leaves_out, letters
 from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, value
+from satkit.course.toy import SIDE, cls_loss, descend, draw_evidence
 from satkit.losses import area_loss, smoothing_kernel
 from satkit.losses import batch_area_loss as reference_batch_area
-
-SIDE = 12  # patches a side of the toy's maps
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**31)))
-
-
-# --------------------------------------------------------------------------------------------------
-# The toy: maps without a network, as in lesson 04
-# --------------------------------------------------------------------------------------------------
-
-
-def draw_evidence(seed: int = 0, images: int = 6) -> Tensor:
-    """Evidence for the class, of round objects: 1 on the object, 0 elsewhere.
-
-    Args:
-        seed: Of places and sizes.
-        images: B.
-
-    Returns:
-        Float [B, 12, 12].
-    """
-    rng = np.random.default_rng(seed)
-    radius = rng.uniform(2.5, 4, (images, 1, 1))
-    center = rng.uniform(4, SIDE - 5, (2, images, 1, 1))
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    inside = (rows - center[0]) ** 2 + (columns - center[1]) ** 2 < radius**2
-    return torch.tensor(inside, dtype=torch.float32)
-
-
-def cls_loss(maps: Tensor, evidence: Tensor, skip: float = 1.0) -> Tensor:
-    """Cross-entropy of a toy classifier of two classes, which sees what the map lets through.
-
-    Args:
-        maps: [B, h, w], 0–1.
-        evidence: [B, h, w], for the right class.
-        skip: How much of the evidence a skip connection carries around the map, 0–1.
-
-    Returns:
-        Scalar > 0.
-    """
-    scores = 20 * ((maps + skip) * evidence).mean(dim=(1, 2))  # [B]
-    return softplus(-scores).mean()
-
-
-def descend(
-    loss: Callable[[Tensor, Tensor, float], Tensor], evidence: Tensor, target: float
-) -> Tensor:
-    """Let a loss act on maps that start at about 0.5, for 100 steps of gradient descent.
-
-    Args:
-        loss: Takes maps [B, h, w], evidence [B, h, w] and λ, and returns a scalar.
-        evidence: [B, h, w].
-        target: λ, the share of the images that the objects cover.
-
-    Returns:
-        Maps [B, h, w], 0–1.
-    """
-    logits = 0.5 * torch.randn(evidence.shape, generator=torch.Generator().manual_seed(0))
-    logits.requires_grad_()
-    optimizer = torch.optim.SGD([logits], lr=0.5 * logits.numel())
-    for _ in range(100):
-        optimizer.zero_grad()
-        loss(logits.sigmoid(), evidence, target).backward()
-        optimizer.step()
-    return logits.detach().sigmoid()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -444,7 +382,7 @@ EXERCISES = (
         title="Make the area collapse",
         difficulty=2,
         importance=2,
-        minutes=20,
+        minutes=10,
         points=3,
         reference=_collapsing,
         idea="Add an area term to cls_loss that never stops to push down, at full weight.",
@@ -457,9 +395,9 @@ EXERCISES = (
                 lambda trials: not any(trial.given[CLASS] for trial in trials),
             ),
             Misconception(
-                "nothing asks for a dark background",
+                "nothing asks for a dark background, or too weakly",
                 "The maps end as open as they began, or more. The class loss only ever adds; the "
-                "area has to be pushed down.",
+                "area has to be pushed down. If your loss does that, try a larger weight.",
                 _class_alone,
                 _ends("open"),
             ),
@@ -478,7 +416,7 @@ EXERCISES = (
     Exercise(
         name="why_it_collapses",
         title="Explain the collapse",
-        difficulty=3,
+        difficulty=2,
         importance=3,
         minutes=15,
         points=3,
@@ -502,7 +440,7 @@ EXERCISES = (
             chooses(
                 "F",
                 TRUE,
-                "the pixels are thought to have no direction",
+                "the area loss is thought to spare the object",
                 "The area loss pushes every patch down with the same strength. What it lacks is "
                 "not a direction, but a size at which to stop.",
             ),
@@ -510,7 +448,7 @@ EXERCISES = (
                 "A",
                 TRUE,
                 "that the area loss never stops is overlooked",
-                "Its gradient is 1 / (B h w) for each patch at every area, on the object and "
+                "Its gradient is 1 / (B·h·w) for each patch at every area, on the object and "
                 "beside it: nothing in it says when the map is small enough.",
             ),
             leaves_out(

@@ -41,6 +41,10 @@ def _decayed_norms(parameters: list[Parameter]) -> set[str]:
     return {name for name in _decayed_all(parameters) if not name.endswith(".bias")}
 
 
+def _decayed_matrices(parameters: list[Parameter]) -> set[str]:
+    return {name for name, shape, trainable in parameters if trainable and len(shape) > 1}
+
+
 def _decayed_by_name(parameters: list[Parameter]) -> set[str]:
     return {name for name in _decayed_all(parameters) if name.endswith(".weight")}
 
@@ -73,6 +77,7 @@ def _networks(rng: np.random.Generator) -> Iterator[Arguments]:
                 ("blocks.0.norm1.bias", (d,), True),
                 ("blocks.0.attn.qkv.weight", (3 * d, d), True),
                 ("blocks.0.attn.qkv.bias", (3 * d,), True),
+                ("blocks.0.attn.position.bias", (4, 49), True),
                 ("head.weight", (20, d, 3, 3), True),
                 ("head.bias", (20,), True),
             ],
@@ -199,6 +204,12 @@ EXERCISES = (
                 _decayed_norms,
             ),
             Misconception(
+                "biases of two dimensions are decayed",
+                "Whatever is named `….bias` is spared, whatever its shape: attention may have a "
+                "table of biases, one for each head and offset.",
+                _decayed_matrices,
+            ),
+            Misconception(
                 "only names that end in weight are looked at",
                 "Tokens and positions are not called weight, but have more than one dimension; "
                 "norm1.weight is called so, but has one. Judge by the number of dimensions.",
@@ -273,7 +284,7 @@ EXERCISES = (
     ),
     Exercise(
         name="read_logs",
-        title="Five logs, five faults",
+        title="Five logs",
         difficulty=3,
         importance=3,
         minutes=20,

@@ -109,7 +109,7 @@ def collapsing_loss(maps, evidence, target):
     ),
     Wrong(
         exercise="collapsing_loss",
-        misconception="nothing asks for a dark background",
+        misconception="nothing asks for a dark background, or too weakly",
         code="""
 def collapsing_loss(maps, evidence, target):
     # the skip connection lets the maps go out by itself
