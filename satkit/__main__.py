@@ -136,7 +136,7 @@ def run(
     if site_only or (site and len(failed) < len(outcomes)):
         from satkit.site import render
 
-        print("rendering the site")
+        print("rendering the site: minutes the first time; the executed notebooks are there")
         print(f"site: {render(out, solutions=solutions)}")
     raise typer.Exit(1 if failed else 0)
 
