@@ -271,7 +271,7 @@ def data_command(
 def ledger_command(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RESULTS.csv]...", help="Result files; finished runs without."),
+        typer.Argument(metavar="[RESULTS.csv]...", help="Result files; without, all in benchmarks/results, and finished runs."),
     ] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of all runs.")] = "runs",
     out: Annotated[str, typer.Option(help="Write the whole ledger to this CSV file.")] = "",
@@ -279,11 +279,11 @@ def ledger_command(
     """Judge the paper's claims by measured runs: effect, 95 % interval over seeds, verdict."""
     import pandas as pd
 
-    from satkit import paper, results
+    from satkit import paper
 
     _check_out(out)
-    measured = pd.concat(map(pd.read_csv, files)) if files else results.load(runs_dir=runs_dir)
-    table = paper.ledger(measured)
+    rows = pd.concat(map(pd.read_csv, files)) if files else paper.measured(runs_dir)
+    table = paper.ledger(rows)
     if out:
         table.to_csv(out, index=False)
     print(paper.ledger_text(table))

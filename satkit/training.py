@@ -175,7 +175,10 @@ def limit(dataset: Any, count: int) -> Any:
     if not count:
         return dataset
     if count > len(dataset):
-        raise ValueError(f"{count} images were asked for, but the data set has {len(dataset)}")
+        raise ValueError(
+            f"{count} images were asked for, but the data set has {len(dataset)}; lower "
+            "train_images or eval_images, which the profile sets too (0 takes all)"
+        )
     spread = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     return data.Selection(dataset, sorted({int(index) for index in spread}))
 
