@@ -35,7 +35,7 @@ settings = satkit.configure("00_start_here", profile=profile, seed=seed)
 # |---|---|---|
 # | **a student** | to understand WSOL and SAT from the ground up | 01 to 05 in order; answer each *predict, then run* before you run it |
 # | **a researcher** | numbers that you can trust and compare | 01 for the two evaluation protocols, then 05 with `-p dataset …` on your data; every run is a folder with settings, provenance and metrics |
-# | **a teacher** | lessons that run on any laptop, offline | read `docs/teaching/guide.md`, the instructor's guide; `make demo` once; a lesson is 30–60 minutes; `seed` gives every group birds of its own |
+# | **a teacher** | lessons that run on any laptop, offline | read `docs/teaching/guide.md`, the instructor's guide; `make demo` once, in the folder of your clone; a lesson is 30–60 minutes; `seed` gives every group birds of its own |
 #
 # ## Is this machine ready?
 #

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ same number in `lessons/`. Read the lesson first.
 
 ## Install, once
 
-You need Python 3.11 or newer, git and make. Your teacher tells you the ADDRESS.
+You need Python 3.11 or newer, git and make. On Windows use WSL. Your teacher tells you the ADDRESS.
 
 ```sh
 git clone ADDRESS satkit
@@ -79,7 +80,8 @@ Python in `.venv` of your clone as the kernel.
 ## Answer and check
 
 1. Run the cells at the top of the exercise.
-2. Replace `# YOUR CODE HERE` and the line below it, or `None` in `answer = None`, with your answer.
+2. Write your answer. In a function, replace `# YOUR CODE HERE` and the `raise` line below it. In
+   `answer = None`, replace only `None`.
 3. Run your cell and then the cell below it, `check(…)`. It says whether the answer is right, and
    otherwise what is probably wrong. Check as often as you like.
 
@@ -89,6 +91,8 @@ answers need.
 ## Hand in
 
 1. Choose *Kernel › Restart Kernel and Run All Cells*: answers must work in a fresh start.
+   If an exercise stays unsolved, *Run All* stops at its check. Run the cells after it one by one,
+   and hand in all the same.
 2. Save, and hand in the notebook. Keep the number, `ex01`, in its name. Nothing else is needed.
 
 Grading uses further inputs than the check that you see. Answers must not start programs, use the
@@ -145,9 +149,21 @@ def _zip_student_edition(root: Path) -> None:
     flat.mkdir()
     for path in sorted((root / "release").glob("*/*.ipynb")):
         shutil.copy(path, flat)
+    released = {path.stem for path in flat.glob("*.ipynb")}
     (flat / "lessons").mkdir()
     for name in list_notebooks():
-        shutil.copy(project_root() / "notebooks" / f"{name}.ipynb", flat / "lessons")
+        text = (project_root() / "notebooks" / f"{name}.ipynb").read_text()
+        (flat / "lessons" / f"{name}.ipynb").write_text(_link_sheets(text, released))
     (flat / "README.md").write_text(STUDENT_README)
     shutil.make_archive(str(flat), "zip", flat)
     shutil.rmtree(flat)
+
+
+def _link_sheets(lesson: str, released: set[str]) -> str:
+    """A lesson's text with a link to its sheet above it; only its number if it is not released."""
+
+    def link(sheet: re.Match[str]) -> str:
+        name, number = sheet.groups()
+        return f"[{number}](../{name}.ipynb)" if name in released else number
+
+    return re.sub(r"`course/((ex\d\d)_\w+)\.ipynb`", link, lesson)

@@ -36,6 +36,15 @@ def test_no_letters(answer: Any) -> None:
         ("ex00_start_here", "iou_by_hand", (0.29,), r"expected a number, got a tuple, \(0.29,\)"),
         ("ex03_build_sqa", "closed_patch", (0, "1/5", 0.25, 0.4), "got the text '1/5'"),
         ("ex03_build_sqa", "closed_patch", (0, 0.2, 0.25), "expected 4 values, got 3"),
+        *(
+            ("ex04_losses", "area_pushes", pushes, r'expected \{"batch": \(large, small\), "image"')
+            for pushes in (
+                {"batch": ("down", "down"), "image": ("down", "up")},
+                (-1, -1, -1, 1),
+                {"batch": (-0.35, -1), "image": (-1, 1)},
+                {"batch": (-1, -1, -1), "image": (-1, 1)},
+            )
+        ),
         ("ex04_losses", "collapsing_loss", lambda *_: 0.5, "no gradient with respect to the maps"),
         ("ex05_train_cub", "decayed", lambda _: "head.weight", "expected a set of names"),
         ("ex05_train_cub", "read_logs", {"log 1": "A"}, "expected a letter for each log"),

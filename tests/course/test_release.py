@@ -34,10 +34,16 @@ def test_students_get_lessons_that_their_sheets_link_to_and_a_readme(course):
             cell.source for cell in nbformat.reads(archive.read(f"{SHEET}.ipynb"), 4).cells
         )
         readme = archive.read("README.md").decode()
+        own, other = (
+            archive.read(f"lessons/{name}.ipynb").decode()
+            for name in (SHEET.removeprefix("ex"), "02_cam_and_tscam")
+        )
     lessons = {f"lessons/{name}.ipynb" for name in list_notebooks()}
     assert files == {f"{SHEET}.ipynb", "README.md", *lessons}
     links = set(re.findall(r"\]\(([^)#]+\.ipynb)\)", sheet))
     assert links and links <= lessons
+    assert f"sheet [{SHEET[:4]}](../{SHEET}.ipynb)" in own
+    assert "sheet ex02 ·" in other  # was not released
     for step in ("git clone", "jupyter lab", "check(…)", "Hand in", "fetches a different project"):
         assert step in readme
 

@@ -92,7 +92,8 @@ check("convention_flip", convention_flip, seed=20_231)
 #
 # In wsolevaluation's issue 36, somebody measured 85 instead of 76. To learn how: when the check is
 # content, replace your last line by `return 100 * (test.max(axis=1) >= 0.5).mean()`, run the check
-# again, and read its message.
+# again, and read its message. Then put your own line back, and check once more: the sheet is graded
+# as you hand it in.
 
 
 # %%
@@ -127,7 +128,8 @@ check("gt_known", gt_known, seed=20_231)
 #
 # $\text{BoxAcc}(\tau, \delta)$ is the percentage of images whose IoU at threshold τ is at least δ.
 # Write it for a table of IoUs. (So the maxima look at the scored images, mistake 2 of the lesson:
-# that is how the measure is defined.)
+# that is how the measure is defined.) The lesson has the formula; write it here without
+# looking.
 
 
 # %%
@@ -167,7 +169,7 @@ check("max_box_acc_v2", max_box_acc_v2, seed=20_231)
 #   \text{recall} = \frac{\text{hits}}{\text{object pixels}}$$
 #
 # in percent. The levels rise from 0 to 1. At every level given, at least one pixel is claimed; beyond
-# the last one nothing is, so recall is 0.
+# the last one nothing is, so recall is 0. The lesson has the formula; write it here without looking.
 
 
 # %%

@@ -24,6 +24,8 @@ check = start("ex03_build_sqa", seed=seed)
 # of its patches,
 #
 # $$M_j = \text{sigmoid}\Big(\frac1H \sum_h \frac{q_{spa}^h \cdot k_j^h}{\sqrt d}\Big).$$
+#
+# The lesson has the formula; write it here without looking.
 
 # %%
 import torch
@@ -141,7 +143,8 @@ check("why_after_softmax", why_after_softmax, seed=20_231)
 # $$\big(\text{softmax}(QK^\top / \sqrt d)\, \text{diag}(M)\big)\, V$$
 #
 # with one call of `scaled_dot_product_attention`. The check looks at what is kept for the backward
-# pass, too: a $T \times T$ matrix must not be among it.
+# pass, too: a $T \times T$ matrix must not be among it. The lesson has the formula; write it here
+# without looking.
 
 # %%
 from torch.nn.functional import scaled_dot_product_attention

@@ -141,8 +141,8 @@ figures.show(figures.map_sheet({"evidence": evidence[0], "L_cls alone": maps[0]}
 
 # %% [markdown]
 # Write a loss with which the maps **become dark, on the object as well, although `cls_loss` is part
-# of the sum**. `cls_loss` is the lesson's $\log(1 + e^{-s})$; see `help(cls_loss)`. To look at your
-# result:
+# of the sum**. The lesson has the formula; write it here without looking. `cls_loss` is the lesson's
+# $\log(1 + e^{-s})$; see `help(cls_loss)`. To look at your result:
 # `figures.show(figures.map_sheet({"mine": descend(collapsing_loss, evidence, target)[0]}))`.
 
 

@@ -94,6 +94,11 @@ EXERCISES = (
                 "√2 is how much larger than the bird's box a box may be. Inside, it is 1/√2.",
                 2**0.5,
             ),
+            Misconception(
+                "percent are given",
+                "s is the ratio of two sides, a number between 0 and 1.",
+                100 * 0.5**0.5,
+            ),
         ),
         run=value,
         tolerance=5e-3,

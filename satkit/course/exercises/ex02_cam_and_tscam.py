@@ -42,6 +42,14 @@ def _class_map_shares(features: Tensor, weights: Tensor, labels: Tensor) -> Tens
     return _class_map(features, weights, labels) / features[0, 0].numel()
 
 
+def _class_map_all_labels(features: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
+    return torch.einsum("cd,bdij->bcij", weights, features)[:, labels]
+
+
+def _class_map_mean(features: Tensor, weights: Tensor, labels: Tensor) -> Tensor:
+    return _class_map(features, weights, labels) / features.shape[1]
+
+
 def _features(rng: np.random.Generator) -> Iterator[Arguments]:
     for _ in range(3):
         generator = _generator(rng)
@@ -79,6 +87,16 @@ def _scale_without_epsilon(maps: Tensor) -> Tensor:
 def _scale_forgotten_shift(maps: Tensor) -> Tensor:
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return maps / (high - low + EPSILON)
+
+
+def _scale_shifted_by_maximum(maps: Tensor) -> Tensor:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high + EPSILON)
+
+
+def _scale_shifted_without_epsilon(maps: Tensor) -> Tensor:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / high
 
 
 def _scale_by_sigmoid(maps: Tensor) -> Tensor:
@@ -183,6 +201,18 @@ EXERCISES = (
                 "The map itself is the weighted sum of the channels.",
                 _class_map_shares,
             ),
+            Misconception(
+                "every label is taken for every image",
+                "`[:, labels]` picks all B labels for each of the B images: [B, B, h, w]. Take the "
+                "weights of the labels first: one row for each image.",
+                _class_map_all_labels,
+            ),
+            Misconception(
+                "the channels are averaged",
+                "The map is the weighted *sum* over the channels. With their mean, the map's mean "
+                "is no longer the class score.",
+                _class_map_mean,
+            ),
         ),
         cases=_features,
     ),
@@ -219,6 +249,13 @@ EXERCISES = (
                 "The range is right, but the values still begin at min / range. Subtract the "
                 "minimum before you divide.",
                 _scale_forgotten_shift,
+            ),
+            Misconception(
+                "the range is not max − min",
+                "After the minimum is taken away, the largest value is max − min, not max: divide "
+                "by max − min + 1e-5.",
+                _scale_shifted_by_maximum,
+                also=(_scale_shifted_without_epsilon,),
             ),
             Misconception(
                 "a sigmoid takes the place of the scaling",

@@ -129,6 +129,27 @@ def _gated_twice(q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
     return _fused_sqa(q, k, v, gate) * gate[:, None, :, None]
 
 
+def _with_gate(
+    at_values: Callable[[Tensor, Tensor], Tensor],
+) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Ordinary attention with values that a gate of a wrong shape should dim."""
+    return lambda q, k, v, gate: scaled_dot_product_attention(q, k, at_values(v, gate))
+
+
+#: Ways to multiply that stop, each with an error of its own.
+_MISFITS = tuple(
+    _with_gate(at_values)
+    for at_values in (
+        lambda v, gate: v * gate,
+        lambda v, gate: gate * v,
+        lambda v, gate: v * gate[..., None],
+        lambda v, gate: gate[..., None] * v,
+        lambda v, gate: v * gate[:, :, None, None],
+        lambda v, gate: gate[:, :, None, None] * v,
+    )
+)
+
+
 def _forward_and_kept(answer: Any, *inputs: Tensor) -> dict[str, Any] | None:
     """Output of an answer, and whether it keeps a T × T matrix for the backward pass."""
     tokens, kept = inputs[0].shape[2], []
@@ -281,6 +302,12 @@ EXERCISES = (
                 (0.0, 0.2, 0.25, 0.25),
             ),
             Misconception(
+                "the sum before the softmax is thought to stay 8",
+                "Before the softmax, the denominator changes, too: the first logit is 0 now, so it "
+                "is 1 + 2 + 1 + 1.",
+                (0.0, 0.125, 0.25, 0.25),
+            ),
+            Misconception(
                 "logits are divided, not their exponentials",
                 "A share is the exponential of the logit over the sum of the exponentials. The "
                 "logits are logarithms: e to the power of ln 4 is 4.",
@@ -351,7 +378,7 @@ EXERCISES = (
         difficulty=2,
         importance=3,
         minutes=10,
-        points=5,
+        points=3,
         reference=_fused_sqa,
         idea="(A diag(M)) V = A (diag(M) V): what scales the columns of A scales the rows of V.",
         misconceptions=(
@@ -412,6 +439,13 @@ EXERCISES = (
                 "Only who answers is gated, not who asks as well: one factor, on one side.",
                 _gated_twice,
                 _gives(_gated_twice),
+            ),
+            Misconception(
+                "the axes of the gate do not fit those of the values",
+                "gate is [B, T] and v is [B, H, T, d]: give the gate the two missing axes, so that "
+                "its T stands where v's T stands.",
+                _MISFITS[0],
+                also=_MISFITS[1:],
             ),
         ),
         cases=_attention_inputs,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from satkit.course.answers import chooses, gradient, leaves_out, letters
-from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, value
+from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial
 from satkit.course.toy import SIDE, cls_loss, descend, draw_evidence
 from satkit.losses import area_loss, smoothing_kernel
 from satkit.losses import batch_area_loss as reference_batch_area
@@ -100,6 +100,29 @@ def _maps_and_target(rng: np.random.Generator) -> Iterator[Arguments]:
         generator = _generator(rng)
         maps = torch.rand(4, 5, 5, generator=generator)
         yield maps * torch.tensor([0.2, 0.5, 1.0, 1.0])[:, None, None], target
+
+
+# --------------------------------------------------------------------------------------------------
+# area_pushes
+# --------------------------------------------------------------------------------------------------
+
+
+def _pushes(answer: Any) -> dict[str, list[int]]:
+    """Directions that an answer gives to the large and the small map, by loss."""
+    try:
+        given = {loss: [int(one) for one in answer[loss]] for loss in ("batch", "image")}
+        fits = len(answer) == 2 and all(
+            len(signs) == 2 and signs == list(answer[loss]) and set(signs) <= {-1, 0, 1}
+            for loss, signs in given.items()
+        )
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
+        fits = False
+    if not fits:
+        raise CheckFailed(
+            f"area_pushes is {answer!r}; "
+            'expected {"batch": (large, small), "image": (large, small)}, each 1, −1 or 0'
+        )
+    return given
 
 
 # --------------------------------------------------------------------------------------------------
@@ -294,6 +317,7 @@ EXERCISES = (
                 "It knows only the mean of the batch, 0.35, which is above λ. So all patches of "
                 "both maps get the same push down, that of the small bird, too.",
                 {"batch": (-1, 1), "image": (-1, 1)},
+                also=({"batch": (-1, 0), "image": (-1, 1)},),
             ),
             Misconception(
                 "the loss per image is thought to see the batch",
@@ -319,7 +343,7 @@ EXERCISES = (
                 {"batch": (0, 0), "image": (-1, 1)},
             ),
         ),
-        run=value,
+        run=_pushes,
     ),
     Exercise(
         name="normalization_loss",
@@ -405,7 +429,8 @@ EXERCISES = (
                 "something still holds the maps",
                 "They end neither empty nor open. An area term with a target stops at the target; "
                 "without a skip connection the class needs the map; and with a small weight it "
-                "takes longer. Which area term of the lesson knows no target?",
+                "takes longer. A term that is 0 on the object leaves the object open. Which area "
+                "term of the lesson knows no target?",
                 _held,
                 _ends("neither empty nor open"),
             ),

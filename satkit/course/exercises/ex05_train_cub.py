@@ -49,6 +49,10 @@ def _decayed_by_name(parameters: list[Parameter]) -> set[str]:
     return {name for name in _decayed_all(parameters) if name.endswith(".weight")}
 
 
+def _decayed_without_bias_in_name(parameters: list[Parameter]) -> set[str]:
+    return {name for name in _decayed(parameters) if "bias" not in name}
+
+
 def _not_decayed(parameters: list[Parameter]) -> set[str]:
     return _decayed_all(parameters) - _decayed(parameters)
 
@@ -78,6 +82,7 @@ def _networks(rng: np.random.Generator) -> Iterator[Arguments]:
                 ("blocks.0.attn.qkv.weight", (3 * d, d), True),
                 ("blocks.0.attn.qkv.bias", (3 * d,), True),
                 ("blocks.0.attn.position.bias", (4, 49), True),
+                ("blocks.0.attn.bias_mlp.weight", (4, d), True),
                 ("head.weight", (20, d, 3, 3), True),
                 ("head.bias", (20,), True),
             ],
@@ -214,6 +219,12 @@ EXERCISES = (
                 "Tokens and positions are not called weight, but have more than one dimension; "
                 "norm1.weight is called so, but has one. Judge by the number of dimensions.",
                 _decayed_by_name,
+            ),
+            Misconception(
+                "whatever has bias in its name is spared",
+                "Only names that end in `.bias` are spared. `attn.bias_mlp.weight` is the matrix "
+                "of a layer that computes biases.",
+                _decayed_without_bias_in_name,
             ),
             Misconception(
                 "the other group is returned",

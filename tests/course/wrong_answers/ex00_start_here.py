@@ -41,4 +41,11 @@ smallest_side = 0.500
 smallest_side = 1.414  # sqrt(2)
 """,
     ),
+    Wrong(
+        exercise="smallest_side",
+        misconception="percent are given",
+        code="""
+smallest_side = 70.7
+""",
+    ),
 ]

@@ -105,4 +105,31 @@ def tscam_map(attention, class_map):
     return rollout[0, 1:].reshape(class_map.shape) * class_map
 """,
     ),
+    Wrong(
+        exercise="class_map",
+        misconception="every label is taken for every image",
+        code="""
+def class_map(features, weights, labels):
+    maps = (features.permute(0, 2, 3, 1) @ weights.T).permute(0, 3, 1, 2)
+    return maps[:, labels]
+""",
+    ),
+    Wrong(
+        exercise="class_map",
+        misconception="the channels are averaged",
+        code="""
+def class_map(features, weights, labels):
+    return (weights[labels][:, :, None, None] * features).mean(dim=1)
+""",
+    ),
+    Wrong(
+        exercise="scale_maps",
+        misconception="the range is not max − min",
+        code="""
+def scale_maps(maps):
+    lo = maps.flatten(1).min(1).values[:, None, None]
+    hi = maps.flatten(1).max(1).values[:, None, None]
+    return (maps - lo) / (hi + 1e-5)
+""",
+    ),
 ]

@@ -133,4 +133,34 @@ def fused_sqa(q, k, v, gate):
     return out * gate[:, None, :, None]
 """,
     ),
+    Wrong(
+        exercise="fused_sqa",
+        misconception="the axes of the gate do not fit those of the values",
+        code="""
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def fused_sqa(q, k, v, gate):
+    return scaled_dot_product_attention(q, k, v * gate)
+""",
+    ),
+    Wrong(
+        exercise="fused_sqa",
+        misconception="the axes of the gate do not fit those of the values",
+        code="""
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def fused_sqa(q, k, v, gate):
+    v = v * gate.unsqueeze(-1)
+    return scaled_dot_product_attention(q, k, v)
+""",
+    ),
+    Wrong(
+        exercise="closed_patch",
+        misconception="the sum before the softmax is thought to stay 8",
+        code="""
+closed_patch = (0, 1 / 8, 2 / 8, 2 / 8)
+""",
+    ),
 ]

@@ -137,4 +137,19 @@ why_it_collapses = "AC"
 why_it_collapses = "ACDE"
 """,
     ),
+    Wrong(
+        exercise="area_pushes",
+        misconception="the batch loss is thought to see single images",
+        code="""
+area_pushes = {"batch": (-1, 0), "image": (-1, 1)}
+""",
+    ),
+    Wrong(
+        exercise="collapsing_loss",
+        misconception="something still holds the maps",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return cls_loss(maps, evidence) + (maps * (1 - evidence)).mean()
+""",
+    ),
 ]

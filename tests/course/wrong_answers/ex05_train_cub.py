@@ -98,4 +98,12 @@ read_logs = {"log 1": "D", "log 2": "A", "log 3": "E", "log 4": "F", "log 5": "C
 read_logs = dict(zip([f"log {i}" for i in range(1, 6)], "DFEBC"))
 """,
     ),
+    Wrong(
+        exercise="decayed",
+        misconception="whatever has bias in its name is spared",
+        code="""
+def decayed(parameters):
+    return {n for n, shape, train in parameters if train and len(shape) > 1 and "bias" not in n}
+""",
+    ),
 ]
