@@ -271,7 +271,10 @@ def data_command(
 def ledger_command(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RESULTS.csv]...", help="Result files; without, all in benchmarks/results, and finished runs."),
+        typer.Argument(
+            metavar="[RESULTS.csv]...",
+            help="Result files; without, all in benchmarks/results, and finished runs.",
+        ),
     ] = None,
     runs_dir: Annotated[str, typer.Option(help="Folder of all runs.")] = "runs",
     out: Annotated[str, typer.Option(help="Write the whole ledger to this CSV file.")] = "",
