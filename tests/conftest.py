@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,24 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder} with shared data; SATKIT_SHARED may name another")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium that reaches nothing but this machine.
+
+    It ends with the module, since a process can hold one of Playwright's loops only.
+    """
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on the path: these tests drive a real browser")
+    reason = "playwright, which drives the browser, is not installed"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    arguments = [
+        "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ]  # fmt: skip
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,28 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SECONDS = 90  # until something must have happened, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium that reaches nothing but this machine."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium on the path: these tests drive a real browser")
-    reason = "playwright, which drives the browser, is not installed"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    arguments = [
-        "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ]  # fmt: skip
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 def free_port() -> int:

@@ -112,19 +112,6 @@ def address(site):
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `dev`")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if path is None:
-        pytest.skip("needs Chromium: no chromium and no chromium-browser is on the PATH")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def visit(browser, address):
     """Open a page of the site: `visit(name, width=1280, scheme="light")`."""
