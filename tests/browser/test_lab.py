@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -25,6 +26,7 @@ PARTS = ("threshold", "attention", "losses", "bird", "compare", "photo")
 #: Errors of Voilà's page that are not ours: its template takes icons from another host, and it
 #: loads JupyterLab's extensions, among them nbgrader's, without all that these want
 VOILAS_OWN = ("npm/@fortawesome/", "shared module", "Shared module @jupyterlab/")
+SOME = re.compile(r"\S")
 RUN_ALL = """async () => {
     const notebook = jupyterapp.shell.currentWidget;
     await notebook.context.ready;
@@ -148,13 +150,16 @@ def require_change(part, action):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_each_control_changes_the_picture(lab, folder, name):
+    from playwright.sync_api import expect
+
     part = part_of(lab.page, name)
     part.scroll_into_view_if_needed()
     controls = part.locator("> .widget-hbox > *")
     assert controls.count() >= 2
     for number in range(controls.count()):
         control = controls.nth(number)
-        assert control.inner_text().strip(), f"control {number} has no description"
+        said = {"use_inner_text": True, "timeout": 20_000}  # seen only when JupyterLab shows it
+        expect(control, f"control {number} has no description").to_have_text(SOME, **said)
         pressed = control.locator("button.mod-active")
         back = control.get_by_text(pressed.inner_text(), exact=True) if pressed.count() else None
         require_change(part, lambda control=control: move(control, folder))
