@@ -336,8 +336,7 @@ def stated_seconds(notebook: Any) -> float:
     Returns:
         Seconds; 0 if it does not say.
     """
-    text = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    found = re.search(r"(\d+)\s+(second|minute)s?\s+to\s+run\b", text)
+    found = _said(notebook, r"(\d+)\s+(second|minute)s?\s+to\s+run\b")
     return int(found[1]) * {"second": 1.0, "minute": 60.0}[found[2]] if found else 0.0
 
 
@@ -350,9 +349,13 @@ def stated_minutes(notebook: Any) -> int:
     Returns:
         Minutes; 0 if it does not say.
     """
-    text = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    found = re.search(r"\*\*Time:\*\*\s+(\d+)\s+minutes\b", text)
+    found = _said(notebook, r"\*\*Time:\*\*\s+(\d+)\s+minutes\b")
     return int(found[1]) if found else 0
+
+
+def _said(notebook: Any, pattern: str) -> re.Match[str] | None:
+    text = " ".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    return re.search(pattern, text)
 
 
 def _read(path: Path) -> Any:

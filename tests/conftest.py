@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,11 @@ def browser():
 
     It ends with the module, since a process can hold one of Playwright's loops only.
     """
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    from satkit.course.slides import find_browser
+
+    path = find_browser()
     if path is None:
-        pytest.skip("no chromium on the path: these tests drive a real browser")
+        pytest.skip("no Chromium or Chrome on the path: these tests drive a real browser")
     reason = "playwright, which drives the browser, is not installed"
     playwright = pytest.importorskip("playwright.sync_api", reason=reason)
     arguments = [

@@ -10,12 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from satkit.course.sheets import student_source, without_solutions
 from satkit.notebooks import parameters_of, stated_minutes
 from satkit.site.reference import names_used
 
-SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n(.*?)^ *### END SOLUTION\n?", re.M | re.S)
 WIDGET = "application/vnd.jupyter.widget-view+json"
-HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
 
 
 def repository_of(pyproject: Path) -> str:
@@ -151,8 +150,8 @@ def exercise_page(notebook: Any, solutions: bool) -> Any:
         source = cell.source
         cells.append(cell)
         if cell.cell_type == "code":
-            cell.source = HIDDEN.sub("", SOLUTION.sub(_stub, source + "\n")).rstrip("\n")
-            if solutions and SOLUTION.search(source + "\n"):
+            cell.source = student_source(source)
+            if solutions and without_solutions(source) != source:
                 answer = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", source, flags=re.M)
                 folded = nbformat.v4.new_code_cell(answer.rstrip("\n"))
                 folded.metadata = nbformat.from_dict(
@@ -161,11 +160,6 @@ def exercise_page(notebook: Any, solutions: bool) -> Any:
                 cells.append(folded)
     page.cells = cells
     return page
-
-
-def _stub(found: re.Match[str]) -> str:
-    indent = found[1]
-    return f"{indent}# YOUR CODE HERE\n{indent}raise NotImplementedError()\n"
 
 
 def readable_tables(html: str) -> str:

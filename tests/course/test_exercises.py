@@ -12,10 +12,10 @@ import pytest
 
 from satkit.course.checks import CheckFailed, Exercise, Misconception, check_answer
 from satkit.course.registry import exercises_of, sheets
+from satkit.course.sheets import without_solutions
 
 SOURCE = Path(__file__).resolve().parents[2] / "notebooks" / "course" / "source"
 SEEDS = (0, 1, 20_231)  # the last one is that of the sheets' hidden tests
-SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.DOTALL | re.MULTILINE)
 
 EXERCISES = [(sheet, exercise) for sheet in sheets() for exercise in exercises_of(sheet)]
 WRONG = [
@@ -72,19 +72,13 @@ def run_sheet(sheet: str, solved: bool) -> tuple[list[str], list[str]]:
     for cell in book.cells:
         if cell.cell_type != "code":
             continue
-        code = cell.source if solved else SOLUTION.sub(stub, cell.source)
+        code = cell.source if solved else without_solutions(cell.source)
         try:
             exec(compile(code, sheet, "exec"), names)
         except Exception as error:
             of = of_checks if isinstance(error, CheckFailed) else of_others
             of.append(str(error))
     return of_checks, of_others
-
-
-def stub(solution: re.Match[str]) -> str:
-    """What stands in the student edition: an error in functions, nothing below a value's None."""
-    indent = solution.group(1)
-    return f"{indent}raise NotImplementedError()" if indent else ""
 
 
 @pytest.fixture()
