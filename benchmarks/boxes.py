@@ -83,8 +83,7 @@ def contour_case(step: float, every: bool) -> tuple[Callable, Callable]:
         return np.array(rows)
 
     def fast(maps: np.ndarray, truth: list[np.ndarray]) -> np.ndarray:
-        prepared = prepare_maps(maps, SIZE, "wsoleval")
-        return best_ious(prepared, thresholds, truth, (select,), "wsoleval")[0]
+        return best_ious(maps, thresholds, truth, (select,), "wsoleval", size=SIZE)[0]
 
     return slow, fast
 
@@ -97,7 +96,7 @@ def sat_case() -> tuple[Callable, Callable]:
         return np.stack([np.concatenate(plain.pixel_boxes(m, SAT_THRESHOLDS)) for m in prepared])
 
     def fast(maps: np.ndarray, _: list[np.ndarray]) -> np.ndarray:
-        return component_boxes(prepare_maps(maps, SIZE, "sat"), SAT_THRESHOLDS)
+        return component_boxes(maps, SAT_THRESHOLDS, size=SIZE)
 
     return slow, fast
 

@@ -100,13 +100,6 @@ def threshold_levels(values, thresholds, level):  # type: ignore[no-untyped-def]
         level: Int16 [H, W]; filled.
     """
     height, width = values.shape
-    if len(thresholds) <= 8:
-        level[:] = 0
-        for y in range(height):
-            for threshold in thresholds:
-                for x in range(width):
-                    level[y, x] += np.int16(values[y, x] > threshold)
-        return
     parts = values.dtype.type(4096)
     below = np.searchsorted(thresholds, np.arange(4097) / parts).astype(np.int16)
     for y in range(height):

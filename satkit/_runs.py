@@ -20,6 +20,7 @@ X0, Y0, X1, Y1, SIZE, PARENT, FROM, TO = range(8)
 def scratch(height: int, width: int) -> tuple[np.ndarray, ...]:
     """Arrays that `trace` works in, for maps [height, width]; each thread needs its own."""
     return (
+        np.zeros((height, -(-width // 8) * 8), np.int8),  # levels; 0 in what fills up the last word
         np.empty(height + 1, np.int32),  # first run of each row
         np.empty((height * width, 3), np.int32),  # runs
         np.empty((height * width, 8), np.int32),  # nodes
@@ -27,44 +28,80 @@ def scratch(height: int, width: int) -> tuple[np.ndarray, ...]:
 
 
 def trace(
-    level: np.ndarray, room: tuple[np.ndarray, ...], count: int
+    values: np.ndarray, thresholds: np.ndarray, room: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Box of the 8-connected component with most pixels, above every level.
+    """Box of the 8-connected component with most pixels, above every threshold.
 
     Args:
-        level: Int16 [H, W], 0 … count.
+        values: Float [H, W].
+        thresholds: [K], ascending, of the same type; at most 127.
         room: From `scratch`.
-        count: K, number of levels that a pixel can exceed.
 
     Returns:
         As `satkit._engine.trace` gives it for the largest component: int32 [K, 4], -1 where
-        nothing is above the level; no bars.
+        nothing is above the threshold; no bars.
     """
-    table = np.full((count, 4), -1, np.int32)
-    first, runs, nodes = room
-    _cut(level, runs, first)
-    for k in range(count):
-        used = _join(runs, first, k + 1, nodes)
-        _find_largest(nodes[:used], table[k])
+    table = np.full((len(thresholds), 4), -1, np.int32)
+    level, first, runs, nodes = room
+    _fill(values, thresholds, level, level.view(np.int64), first, runs, nodes, table)
     return table, np.empty((0, 6), np.int32)
 
 
 @compiled
-def _cut(level, runs, first):  # type: ignore[no-untyped-def]
-    """Runs (start, end, level) of equal pixels above level 0, and each row's first run [H + 1]."""
-    used, width = 0, level.shape[1]
+def _fill(values, thresholds, level, words, first, runs, nodes, table):  # type: ignore[no-untyped-def]
+    """Fill the table [K, 4]: one call, since threads wait for each other between calls."""
+    _count(values, thresholds, level)
+    _cut(level, words, values.shape[1], runs, first)
+    for k in range(len(table)):
+        used = _join(runs, first, k + 1, nodes)
+        _find_largest(nodes[:used], table[k])
+
+
+@compiled
+def _count(values, thresholds, level):  # type: ignore[no-untyped-def]
+    """Level of each pixel: how many thresholds it exceeds."""
+    level[:] = 0
+    for y in range(values.shape[0]):
+        for threshold in thresholds:
+            for x in range(values.shape[1]):
+                level[y, x] += np.int8(values[y, x] > threshold)
+
+
+@compiled
+def _cut(level, words, width, runs, first):  # type: ignore[no-untyped-def]
+    """Runs (start, end, level) of equal pixels above level 0, and each row's first run [H + 1].
+
+    Levels [H, W] are also read as words [H, W / 8]: a long run is eight pixels at a time.
+    """
+    used = 0
     for y in range(len(level)):
         row, x = level[y], 0
         first[y] = used
         while x < width:
-            value, start = row[x], x
-            x += 1
-            while x < width and row[x] == value:
-                x += 1
+            start, value = x, row[x]
+            x = _run_end(row, words[y], x, width)
             if value:
                 runs[used, START], runs[used, END], runs[used, LEVEL] = start, x, value
                 used += 1
     first[len(level)] = used
+
+
+@compiled
+def _run_end(row, words, x, width):  # type: ignore[no-untyped-def]
+    """End of the run that starts at a pixel; it may lie beyond the row where the level is 0."""
+    value = row[x]
+    x += 1
+    while x < width and x % 8 and row[x] == value:
+        x += 1
+    if x >= width or x % 8:
+        return x
+    word, equal = x // 8, np.int64(0x0101010101010101) * value
+    while word < len(words) and words[word] == equal:
+        word += 1
+    x = 8 * word
+    while x < width and row[x] == value:
+        x += 1
+    return x
 
 
 @compiled

@@ -94,28 +94,23 @@ def prepare_maps(maps: Array, size: int | tuple[int, int], protocol: str = "sat"
         ValueError: Maps that are not [N, h, w] or hold NaN or infinity; unknown protocol.
     """
     rules = get_protocol(protocol)
-    values = _checked_maps(maps).astype(rules.dtype)
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise ValueError(f"size is {size}; expected a positive number of pixels")
-    out = np.empty((len(values), height, width), rules.dtype)
+    values = _checked_maps(maps)
+    out = np.empty((len(values), *_sides(size)), rules.dtype)
 
     def fill(part: slice) -> None:
         for i in range(part.start, part.stop):
-            small = values[i]
-            if rules.scale_first:
-                small = small.copy()
-                _scale(small, rules.epsilon)
-            cv2.resize(small, (width, height), dst=out[i], interpolation=rules.interpolation)
-            if not rules.scale_first:
-                _scale(out[i], rules.epsilon)
+            _prepare(values[i], out[i], rules)
 
     in_parallel(fill, len(values))
     return out
 
 
 def component_boxes(
-    maps: Array, thresholds: Sequence[float] | Array, select: str = "largest", protocol: str = "sat"
+    maps: Array,
+    thresholds: Sequence[float] | Array,
+    select: str = "largest",
+    protocol: str = "sat",
+    size: int | tuple[int, int] | None = None,
 ) -> np.ndarray | list[list[np.ndarray]]:
     """Boxes around the connected components of maps at every threshold.
 
@@ -124,11 +119,13 @@ def component_boxes(
     into an IoU that takes ends as *inclusive*; see `iou`.
 
     Args:
-        maps: [N, H, W] in 0–1, as `prepare_maps` returns them.
+        maps: [N, H, W] in 0–1, as `prepare_maps` returns them; of any size and range with ``size``.
         thresholds: T numbers in 0–1, in any order; a component is where map > threshold.
         select: ``"largest"`` component, or ``"all"`` of them (and holes, under contour protocols).
         protocol: ``"sat"``, ``"wsoleval"`` or ``"tscam"``: what «largest» means, and which box
             stands for «nothing above the threshold»; see `Protocol`.
+        size: Prepare each map on its way for an image of that size, as `prepare_maps` would: the
+            same boxes, sooner, and the large maps are never in memory together.
 
     Returns:
         For ``"largest"``, int64 [N, T, 4]; for ``"all"``, a list (maps) of lists (thresholds) of
@@ -140,13 +137,13 @@ def component_boxes(
     """
     rules = get_protocol(protocol)
     levels = check_thresholds(thresholds)
-    values = _checked_maps(maps, unit_range=True)
+    values = _checked_maps(maps, unit_range=size is None)
     want_all = "all" in _checked_selects((select,))
     everything: list[list[np.ndarray]] = [[] for _ in values]
     largest = np.empty((len(values), len(levels), 4), np.int64)
 
     def search(part: slice) -> None:
-        trace = _tracer(values, levels, rules, want_all)
+        trace = _tracer(values, levels, rules, want_all, size)
         for i in range(part.start, part.stop):
             rows, table, bars = trace(values[i])
             if select == "largest":
@@ -165,17 +162,19 @@ def best_ious(
     selects: Sequence[str] = ("largest",),
     protocol: str = "sat",
     convention: str = "official",
+    size: int | tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Best IoU with any ground-truth box, for each map at every threshold.
 
     Args:
-        maps: [N, H, W] in 0–1, as `prepare_maps` returns them.
+        maps: [N, H, W] in 0–1, as `prepare_maps` returns them; of any size and range with ``size``.
         thresholds: T numbers in 0–1.
-        boxes: N arrays [n_i, 4] with n_i >= 1, xyxy in pixels of the map.
+        boxes: N arrays [n_i, 4] with n_i >= 1, xyxy in pixels of the image.
         selects: Which predicted boxes compete, one or both of ``"largest"`` (the box of the
             largest component) and ``"all"`` (the best of all, as in MaxBoxAccV2).
         protocol: See `component_boxes`.
         convention: See `iou`.
+        size: See `component_boxes`.
 
     Returns:
         Float64 [len(selects), N, T].
@@ -189,11 +188,11 @@ def best_ious(
     extra = _extra_pixel(convention)
     want_all = "all" in _checked_selects(selects)
     truth = check_boxes(boxes, len(maps))
-    values = _checked_maps(maps, unit_range=True)
+    values = _checked_maps(maps, unit_range=size is None)
     out = np.empty((len(selects), len(values), len(levels)))
 
     def score(part: slice) -> None:
-        trace = _tracer(values, levels, rules, want_all)
+        trace = _tracer(values, levels, rules, want_all, size)
         for i in range(part.start, part.stop):
             rows, table, bars = trace(values[i])
             for s, select in enumerate(selects):
@@ -393,10 +392,28 @@ def in_parallel(work: Callable[[slice], None], count: int) -> None:
     if workers <= 1:
         work(slice(0, count))
         return
-    step = min(16, -(-count // workers))
+    step = min(64, -(-count // workers))
     parts = [slice(i, min(i + step, count)) for i in range(0, count, step)]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, parts))
+
+
+def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of an image in pixels."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"size is {size}; expected a positive number of pixels")
+    return height, width
+
+
+def _prepare(small: np.ndarray, out: np.ndarray, rules: Protocol) -> None:
+    """Resize a map [h, w] into an image [H, W], scaled to 0–1."""
+    small = small.astype(rules.dtype)
+    if rules.scale_first:
+        _scale(small, rules.epsilon)
+    cv2.resize(small, out.shape[::-1], dst=out, interpolation=rules.interpolation)
+    if not rules.scale_first:
+        _scale(out, rules.epsilon)
 
 
 def _scale(values: np.ndarray, epsilon: float) -> None:
@@ -408,7 +425,11 @@ def _scale(values: np.ndarray, epsilon: float) -> None:
 
 
 def _tracer(
-    maps: np.ndarray, thresholds: np.ndarray, rules: Protocol, want_all: bool
+    maps: np.ndarray,
+    thresholds: np.ndarray,
+    rules: Protocol,
+    want_all: bool,
+    size: int | tuple[int, int] | None,
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Function that finds the boxes of one of the maps; each thread needs its own.
 
@@ -416,22 +437,26 @@ def _tracer(
     j is the largest component's box above level j (or what stands for «nothing»); and the
     bars [n, 6] (box, first and last row), empty unless all components are asked for.
     """
-    height, width = maps.shape[1:]
+    height, width = maps.shape[1:] if size is None else _sides(size)
+    image = np.empty((height, width), maps.dtype if size is None else rules.dtype)
     level = np.empty((height, width), np.int16)
     nothing = (0, 0, width, height) if rules.nothing is None else rules.nothing
-    distinct, own_rows = np.unique(thresholds.astype(maps.dtype), return_inverse=True)
+    distinct, own_rows = np.unique(thresholds.astype(image.dtype), return_inverse=True)
     by_runs = len(distinct) <= FEW_THRESHOLDS and not rules.contours and not want_all
     room = (_runs if by_runs else _engine).scratch(height, width)
 
     def trace(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if rules.grey:
-            count, rows = _engine.grey_levels(values, thresholds, level)
-        else:
-            _engine.threshold_levels(values, distinct, level)
-            count, rows = len(distinct), own_rows
+        if size is not None:
+            _prepare(values, image, rules)
+            values = image
+        count, rows = len(distinct), own_rows
         if by_runs:
-            table, bars = _runs.trace(level, room, count)
+            table, bars = _runs.trace(values, distinct, room)
         else:
+            if rules.grey:
+                count, rows = _engine.grey_levels(values, thresholds, level)
+            else:
+                _engine.threshold_levels(values, distinct, level)
             table, bars = _engine.trace(level, room, count, rules.contours, want_all)
         if rules.clip:
             table[:, 2:] = np.minimum(table[:, 2:], (width - 1, height - 1))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from satkit import data, distributed
-from satkit.boxes import component_boxes, iou, prepare_maps
+from satkit.boxes import component_boxes, iou
 from satkit.metrics import DELTAS, BoxLocalization, MaskLocalization
 from satkit.progress import Progress
 
@@ -309,8 +309,8 @@ def predictions(outputs: Outputs, *, protocol: str, threshold: float) -> pd.Data
     Returns:
         ``path label predicted top5 iou x0 y0 x1 y1``; boxes half-open in pixels of the crop.
     """
-    maps = prepare_maps(outputs.maps, outputs.image_size, protocol)
-    found = np.asarray(component_boxes(maps, [threshold], protocol=protocol))[:, 0]  # [N, 4]
+    found = component_boxes(outputs.maps, [threshold], protocol=protocol, size=outputs.image_size)
+    found = np.asarray(found)[:, 0]  # [N, 4]
     ranked = outputs.logits.topk(min(5, outputs.logits.shape[1]), dim=1).indices  # [N, 5]
     best = [
         float(iou(box[None], true).max(initial=0.0))

@@ -34,7 +34,6 @@ from satkit.boxes import (
 from satkit.choices import check_choice
 
 DELTAS = (0.3, 0.5, 0.7)
-CHUNK = 256  # maps that are resized at a time: 100 MB at 224x224 in float64
 DEFAULT_THRESHOLDS = {
     "sat": (0.3, 0.35, 0.4, 0.45),
     "wsoleval": tuple(float(t) for t in np.arange(0, 1, 0.001)),
@@ -185,12 +184,8 @@ class BoxLocalization(Metric):
     def _best_ious(self, maps: Array, truth: list[np.ndarray]) -> np.ndarray:
         """IoUs [S, B, T] of the largest component and, under "wsoleval", of the best of all."""
         selects = ("largest", "all") if self.protocol == "wsoleval" else ("largest",)
-        parts = []
-        for start in range(0, max(len(truth), 1), CHUNK):
-            part = slice(start, start + CHUNK)
-            prepared = prepare_maps(maps[part], self.image_size, self.protocol)
-            parts.append(best_ious(prepared, self.thresholds, truth[part], selects, self.protocol))
-        return np.concatenate(parts, axis=1)
+        size = self.image_size
+        return best_ious(maps, self.thresholds, truth, selects, self.protocol, size=size)
 
     def _count(self, state: Tensor, columns: list[np.ndarray]) -> None:
         """Add columns of counts, each [T], to a state [T, columns]."""

@@ -191,6 +191,26 @@ def test_results_do_not_depend_on_threads_or_the_order_of_thresholds():
     assert (boxes == alone[:, [1, 0, 0]]).all()
 
 
+@pytest.mark.parametrize("protocol", ["sat", "wsoleval", "tscam"])
+@pytest.mark.parametrize("size", [36, (30, 45)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_maps_prepared_on_their_way_give_the_same_boxes(protocol, size, kind):
+    maps = torch.from_numpy(RNG(2).normal(size=(9, 5, 7))).to(kind)
+    before = maps.clone()
+    truth = [np.array([[3, 3, 20, 20]])] * len(maps)
+    prepared = prepare_maps(maps, size, protocol)
+    for taus in ([0.3, 0.45], FINE):
+        for select in ("largest", "all"):
+            want = component_boxes(prepared, taus, select, protocol)
+            got = component_boxes(maps, taus, select, protocol, size)
+            for one, other in zip(want, got, strict=True):
+                assert all(map(np.array_equal, one, other))
+        pair = [prepared, {}], [maps, {"size": size}]
+        want, got = (best_ious(m, taus, truth, ("all",), protocol, **more) for m, more in pair)
+        assert (want == got).all()
+    assert torch.equal(maps, before)
+
+
 def test_iou_conventions():
     a, b = [[0, 0, 10, 10]], [[0, 0, 4, 9], [20, 20, 30, 30], [8, 8, 3, 3]]
     assert iou(np.array(a), np.array(b), "half_open")[0].tolist() == [36 / 100, 0, 0]

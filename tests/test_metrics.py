@@ -209,15 +209,6 @@ def test_mask_histograms_equal_the_plain_ones(count):
     assert (expected == np.stack([metric.outside, metric.inside])).all()
 
 
-def test_large_batches_are_scored_in_parts(monkeypatch):
-    maps, boxes, logits, labels, *_ = batch(11)
-    whole, parts = (BoxLocalization("wsoleval", image_size=SIZE) for _ in range(2))
-    whole.update(maps, boxes, logits, labels)
-    monkeypatch.setattr("satkit.metrics.CHUNK", 4)
-    parts.update(maps, boxes, logits, labels)
-    assert numbers(parts.compute()) == numbers(whole.compute())
-
-
 def test_masks_of_another_size_are_resized():
     metric = MaskLocalization(image_size=4)
     big = torch.zeros(1, 16, 16)

@@ -1,8 +1,9 @@
 """Slides for the lectures: their texts from `notebooks/course/lectures`, all results from lessons.
 
 A lecture is a Markdown file in reveal.js's own convention: `---` parts the slides, `Notes:` begins
-what only the speaker sees. A line such as ``{{ figure 01 | best_ious( }}`` takes its place from the
-one cell of lesson 01 that holds the text ``best_ious(``, as it was executed last.
+what only the speaker sees, and what comes after a line `. . .` appears at the next key (Pandoc's
+convention): an answer below its question. A line such as ``{{ figure 01 | best_ious( }}`` takes its
+place from the one cell of lesson 01 that holds the text ``best_ious(``, as it was executed last.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MINUTES = 45
 WIDTH, HEIGHT = 1280, 720  # pixels of a slide
 WIDE = 6  # columns of a table, from which on its text is smaller
 REFERENCE = re.compile(r"^\{\{ (figure|table|print|code|text) (\d\d) \| (.+) \}\}$", re.MULTILINE)
+PAUSE = "\n. . .\n"
 NOTES = re.compile(r"^Notes: (\d+) min$", re.MULTILINE)
 #: What `satkit.lessons.record` prints; on a slide stands the lesson instead
 STORED = re.compile(r"^\S+\.json: commit .*\n", re.MULTILINE)
@@ -324,6 +326,7 @@ def render(lecture: Lecture, lessons: dict[str, Any], folder: Path) -> str:
 def _fill(slide: Slide, lessons: dict[str, Any]) -> tuple[str, list[str], str]:
     """Put what the lessons show in place of the references: text, figures, and their layout."""
     figures: list[str] = []
+    pause = slide.body.find(PAUSE) if PAUSE in slide.body else len(slide.body)
 
     def fill(match: re.Match[str]) -> str:
         kind, number, text = match.groups()
@@ -333,17 +336,27 @@ def _fill(slide: Slide, lessons: dict[str, Any]) -> tuple[str, list[str], str]:
         if kind in ("code", "text"):
             return content
         if kind == "figure":
-            figures.append(f"{content}{origin}")
+            figures.append(_block("figure", f"{content}{origin}", match.start() > pause))
             return ""
         width = " wide" if content.partition("</tr>")[0].count("</th>") > WIDE else ""
         return f'<div class="shown{width}">{content}{origin}</div>'
 
-    text = REFERENCE.sub(fill, slide.body).strip()
+    first, _, then = REFERENCE.sub(fill, slide.body).partition(PAUSE)
+    then = _block("then", f"\n\n{then.strip()}\n\n", later=True) if then.strip() else ""
+    text = f"{first.strip()}\n\n{then}".strip()
     if not figures:
         return text, [], "plain"
     if not text:
         return text, figures, "alone"
-    return text, figures, "below" if "$$" in text or _aspect(figures[0]) > 2 else "beside"
+    question_only = text.startswith("> ") and "\n" not in text
+    below = question_only or "$$" in text or _aspect(figures[0]) > 2
+    return text, figures, "below" if below else "beside"
+
+
+def _block(kind: str, content: str, later: bool) -> str:
+    """Part of a slide; all that comes later on it appears at one key."""
+    fragment = ' fragment" data-fragment-index="0' if later else ""
+    return f'<div class="{kind}{fragment}">{content}</div>'
 
 
 def _aspect(figure: str) -> float:

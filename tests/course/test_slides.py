@@ -211,6 +211,35 @@ def test_layouts_follow_the_shape_of_the_picture():
     assert layout(f"words\n\n{reference}", 40, 30) == "beside"
     assert layout(f"words\n\n{reference}", 90, 30) == "below"
     assert layout(f"$$a$$\n\n{reference}", 40, 30) == "below"
+    assert layout(f"> How many?\n\n. . .\n\n{reference}", 40, 30) == "below"
+
+
+def test_what_comes_after_the_pause_appears_together_at_one_key():
+    cells = [
+        new_code_cell("draw()", outputs=[shows(picture(40, 30))]),
+        new_code_cell("say()", outputs=[new_output("stream", text="**four**")]),
+    ]
+    question, answer = "> How many?", "{{ print 01 | say() }}\n\n{{ figure 01 | draw() }}"
+
+    def fill(body):
+        text, (figure,), _ = slides._fill(slides.Slide("t", body, "n", 1), {"01": lesson(*cells)})
+        return slides.to_html(text), figure
+
+    later = 'fragment" data-fragment-index="0">'
+    text, figure = fill(f"{question}\n\n. . .\n\n{answer}")
+    assert text.index("How many?") < text.index(later) < text.index("**four**")
+    assert figure.startswith(f'<div class="figure {later}')
+    assert not any(later in part for part in fill(f"{question}\n\n{answer}"))
+
+
+def test_the_lectures_ask_before_they_show():
+    paused = [
+        one for talk in slides.lectures(FOLDER) for one in talk.slides if slides.PAUSE in one.body
+    ]
+    assert len(paused) >= 30
+    for slide in paused:
+        first, then = slide.body.split(slides.PAUSE)  # one pause a slide
+        assert "> " in first and then.strip()
 
 
 # --------------------------------------------------------------------------------------------------
