@@ -116,7 +116,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Execute also what is up to date.")
     ] = False,
-    site: Annotated[bool, typer.Option(help="Render the executed notebooks afterwards.")] = True,
+    site: Annotated[
+        bool, typer.Option(help="Render the executed notebooks into build/site afterwards.")
+    ] = True,
     site_only: Annotated[
         bool, typer.Option("--site-only", help="Only render what was executed.")
     ] = False,
@@ -176,6 +178,10 @@ def train(
     from satkit import distributed, results
     from satkit.training import train as train_model
 
+    if distributed.is_first():
+        kept = Path(settings.runs_dir) / settings.experiment
+        epochs = f"epochs {settings.epochs}, seed {settings.seed}"
+        print(f"train: {settings.method} on {settings.dataset}, {epochs}; the run goes to {kept}")
     with interruptible("the last state is saved; run the same again to go on"):
         finished = train_model(settings, force=force)
     if distributed.is_first():
@@ -210,18 +216,22 @@ def evaluate(
             f"the model of {run} tells {classes} classes apart, but {settings.dataset} has "
             f"{test.num_classes}; evaluate it on the data set it was trained on"
         )
+    own = opened.metrics["threshold"] if not {"thresholds", "protocol"} & set(given) else None
     numbers = evaluate_model(
         model,
         test,
         protocol=settings.protocol,
         thresholds=settings.thresholds or None,
-        threshold=None if {"thresholds", "protocol"} & set(given) else opened.metrics["threshold"],
+        threshold=own,
         ten_crop=settings.uses_ten_crop,
         batch_size=settings.eval_batch_size,
         workers=settings.workers,
     )
     if distributed.is_first():
         _print_numbers(numbers)
+        held_out = own is not None and opened.metrics["selection"] == "held_out"
+        where = "held-out images" if held_out else "test images"
+        print(f"threshold {numbers['threshold']:g}: chosen on {where}")
         if out:
             results.write_json(Path(out), numbers)
 

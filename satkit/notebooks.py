@@ -211,7 +211,9 @@ def explain(error: ValidationError, what: str = "") -> str:
     for problem in error.errors(include_url=False):
         name = ".".join(map(str, problem["loc"]))
         where = f"{name} = {problem['input']!r}: " if name else ""
-        lines.append(where + problem["msg"].removeprefix("Value error, "))
+        choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
+        hint = did_you_mean(problem["input"], choices)
+        lines.append(where + problem["msg"].removeprefix("Value error, ") + (hint and f".{hint}"))
     return (f"{what}: " if what else "") + "; ".join(lines)
 
 

@@ -89,7 +89,9 @@ def test_failure_ends_with_1(call, monkeypatch):
         raise FloatingPointError("the loss is not finite")
 
     monkeypatch.setattr(training, "train", fail)
-    assert call("train") == (1, "", "failed: the loss is not finite\n")
+    code, out, err = call("train")
+    assert (code, err) == (1, "failed: the loss is not finite\n")
+    assert out == "train: sat on aviary, epochs 2, seed 0; the run goes to runs/default\n"
 
 
 def test_interruption_ends_with_130(call, monkeypatch):
@@ -129,11 +131,12 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     assert written == json.loads(json.dumps(results.open_run(folder).summary()))
     assert written["run"] == folder and "classes" not in written["provenance"]
     numbers = results.open_run(folder).metrics
-    code, _, _ = call("evaluate", folder, "--out", str(tmp_path / "again.json"))
+    code, out, _ = call("evaluate", folder, "--out", str(tmp_path / "again.json"))
     assert code == 0
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["gt_known"] == numbers["gt_known"]
     assert again["threshold"] == numbers["threshold"]
+    assert f"threshold {numbers['threshold']:g}: chosen on held-out images" in out
     Image.new("RGB", (80, 60), "green").save(tmp_path / "green.png")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     files = [str(tmp_path / name) for name in ("green.png", "broken.jpg")]

@@ -104,7 +104,7 @@ def test_configure_without_training_parameters_makes_no_training_settings():
         ({"epochs": "many"}, "epochs = 'many': .*valid integer"),
         ({"target_area": 1.5}, "target_area = 1.5: .*less than or equal to 1"),
         ({"thresholds": "0.2 1.2"}, "thresholds must lie in 0-1"),
-        ({"profile": "labb"}, "profile = 'labb': .*'smoke', 'lab' or 'paper'"),
+        ({"profile": "labb"}, "profile = 'labb': .*'smoke', 'lab' or 'paper'. Did you mean 'lab'"),
         ({"images": -2}, "images = -2"),
         ({"dataset": "cubs"}, "dataset = 'cubs': .*butterflies"),
     ],
