@@ -21,7 +21,9 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from satkit.cost import step_seconds, training_memory
 from satkit.evaluation import Outputs, score
@@ -156,16 +158,24 @@ def draw(content: dict[str, Any]) -> Figure:
         sizes = list(points)
         axis.loglog(sizes, [p["seconds"] for p in points.values()], "o-", color="#0072b2")
         axis.set(xlabel=curve["unit"], ylabel="seconds", title=f"{name}: n^{curve['seconds']:.2f}")
-        axis.set_xticks(sizes, list(map(str, sizes)), rotation=45)
-        axis.minorticks_off()
+        tick(axis)
         if "megabytes" in curve:
             right = axis.twinx()
             right.loglog(sizes, [p["megabytes"] for p in points.values()], "s--", color="#d55e00")
             right.set_ylabel("MB beyond the program")
-            right.minorticks_off()
+            tick(right)
+        axis.set_xticks(sizes, list(map(str, sizes)), rotation=45)  # after the second one's scale
+        axis.minorticks_off()
     for axis in axes[len(content["curves"]) :]:
         axis.set_axis_off()
     return figure
+
+
+def tick(axis: Axes) -> None:
+    """Numbers 1, 2 and 5 of each power of ten along a logarithmic y axis."""
+    axis.minorticks_off()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
 
 
 def write_page(content: dict[str, Any], name: str) -> None:
