@@ -158,14 +158,13 @@ def draw(content: dict[str, Any]) -> Figure:
         sizes = list(points)
         axis.loglog(sizes, [p["seconds"] for p in points.values()], "o-", color="#0072b2")
         axis.set(xlabel=curve["unit"], ylabel="seconds", title=f"{name}: n^{curve['seconds']:.2f}")
-        tick(axis)
         if "megabytes" in curve:
             right = axis.twinx()
             right.loglog(sizes, [p["megabytes"] for p in points.values()], "s--", color="#d55e00")
             right.set_ylabel("MB beyond the program")
             tick(right)
         axis.set_xticks(sizes, list(map(str, sizes)), rotation=45)  # after the second one's scale
-        axis.minorticks_off()
+        tick(axis)
     for axis in axes[len(content["curves"]) :]:
         axis.set_axis_off()
     return figure

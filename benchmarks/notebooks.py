@@ -54,22 +54,11 @@ def setup_seconds(path: Path) -> float:
 
 def execute(folder: Path, profile: str, which: str) -> dict[str, float]:
     """Execute the series where it was not yet; return the seconds of each notebook."""
-    out = folder / which
-    outcomes = run(None, profile, {"runs_dir": str(folder / "runs")}, out)
+    outcomes = run(None, profile, {"runs_dir": str(folder / "runs")}, folder / which)
     failed = [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.error]
     if failed:
         raise SystemExit("\n".join(failed))
-    return {path.stem: read_seconds(path) for path in executed_in(out)}
-
-
-def read_seconds(path: Path) -> float:
-    """What a notebook's execution took, as it says itself."""
-    return float(nbformat.read(path, as_version=4).metadata["satkit"]["seconds"])
-
-
-def executed_in(folder: Path) -> list[Path]:
-    """Executed notebooks of a folder, in order."""
-    return sorted(folder.glob("*.ipynb"))
+    return {outcome.name: outcome.seconds for outcome in outcomes}
 
 
 def unchanged(folder: Path, profile: str) -> dict[str, float]:
@@ -99,7 +88,7 @@ def main(
         folder = Path(name)
         seconds = {which: execute(folder, profile, which) for which in ("first", "second")}
         seconds["unchanged"] = unchanged(folder, profile)
-        second = executed_in(folder / "second")
+        second = sorted(folder.glob("second/*.ipynb"))
         seconds["setup"] = {path.stem: round(setup_seconds(path), 2) for path in second}
     about = provenance("cpu", "embedded")
     about |= {"cores": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[1], 1)}

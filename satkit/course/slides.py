@@ -17,6 +17,7 @@ import shutil
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -326,9 +327,8 @@ def render(lecture: Lecture, lessons: dict[str, Any], folder: Path) -> str:
 def _fill(slide: Slide, lessons: dict[str, Any]) -> tuple[str, list[str], str]:
     """Put what the lessons show in place of the references: text, figures, and their layout."""
     figures: list[str] = []
-    pause = slide.body.find(PAUSE) if PAUSE in slide.body else len(slide.body)
 
-    def fill(match: re.Match[str]) -> str:
+    def fill(later: bool, match: re.Match[str]) -> str:
         kind, number, text = match.groups()
         lesson = lessons[number]
         content = shown(lesson, kind, text)
@@ -336,14 +336,15 @@ def _fill(slide: Slide, lessons: dict[str, Any]) -> tuple[str, list[str], str]:
         if kind in ("code", "text"):
             return content
         if kind == "figure":
-            figures.append(_block("figure", f"{content}{origin}", match.start() > pause))
+            figures.append(_block("figure", f"{content}{origin}", later))
             return ""
         width = " wide" if content.partition("</tr>")[0].count("</th>") > WIDE else ""
         return f'<div class="shown{width}">{content}{origin}</div>'
 
-    first, _, then = REFERENCE.sub(fill, slide.body).partition(PAUSE)
-    then = _block("then", f"\n\n{then.strip()}\n\n", later=True) if then.strip() else ""
-    text = f"{first.strip()}\n\n{then}".strip()
+    first, _, then = slide.body.partition(PAUSE)
+    text = REFERENCE.sub(partial(fill, False), first).strip()
+    if answer := REFERENCE.sub(partial(fill, True), then).strip():
+        text += "\n\n" + _block("then", f"\n\n{answer}\n\n", later=True)
     if not figures:
         return text, [], "plain"
     if not text:
