@@ -94,7 +94,7 @@ def prepare_maps(maps: Array, size: int | tuple[int, int], protocol: str = "sat"
         ValueError: Maps that are not [N, h, w] or hold NaN or infinity; unknown protocol.
     """
     rules = get_protocol(protocol)
-    values = _checked_maps(maps)
+    values = check_maps(maps)
     out = np.empty((len(values), *_sides(size)), rules.dtype)
 
     def fill(part: slice) -> None:
@@ -137,7 +137,7 @@ def component_boxes(
     """
     rules = get_protocol(protocol)
     levels = check_thresholds(thresholds)
-    values = _checked_maps(maps, unit_range=size is None)
+    values = check_maps(maps, unit_range=size is None)
     want_all = "all" in _checked_selects((select,))
     everything: list[list[np.ndarray]] = [[] for _ in values]
     largest = np.empty((len(values), len(levels), 4), np.int64)
@@ -188,7 +188,7 @@ def best_ious(
     extra = _extra_pixel(convention)
     want_all = "all" in _checked_selects(selects)
     truth = check_boxes(boxes, len(maps))
-    values = _checked_maps(maps, unit_range=size is None)
+    values = check_maps(maps, unit_range=size is None)
     out = np.empty((len(selects), len(values), len(levels)))
 
     def score(part: slice) -> None:
@@ -270,6 +270,37 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def check_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
+    """Localization maps as a contiguous array.
+
+    Args:
+        maps: [N, h, w].
+        unit_range: Whether they must lie in 0–1.
+
+    Returns:
+        The same values, float64 if they were, else float32.
+
+    Raises:
+        ValueError: Maps that are not [N, h, w] or not finite, or outside 0–1 where they must be in.
+    """
+    given = to_numpy(maps)
+    kind = np.float64 if given.dtype == np.float64 else np.float32
+    values = np.require(given, kind, ["C", "W"])  # one form, so that nothing compiles anew
+    if values.ndim != 3 or 0 in values.shape[1:]:
+        raise ValueError(f"maps have shape {values.shape}; expected [N, h, w]")
+    low, high = (0, 1) if unit_range else (np.finfo(kind).min, np.finfo(kind).max)
+    wrong = _engine.first_outside(values, kind(low), kind(high))
+    if wrong >= 0:
+        one = values[wrong]
+        if not np.isfinite(one).all():
+            raise ValueError(f"maps[{wrong}] holds NaN or infinity; expected finite values")
+        raise ValueError(
+            f"maps[{wrong}] has values from {one.min():g} to {one.max():g}; expected 0–1: "
+            "use prepare_maps first"
+        )
+    return values
+
+
 def check_thresholds(thresholds: Sequence[float] | Array) -> np.ndarray:
     """Thresholds as a float64 array [T].
 
@@ -332,26 +363,6 @@ def to_numpy(values: Array) -> np.ndarray:
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return np.asarray(values)
-
-
-def _checked_maps(maps: Array, unit_range: bool = False) -> np.ndarray:
-    """Maps as contiguous float32 or float64 [N, h, w], all finite (and within 0–1)."""
-    given = to_numpy(maps)
-    kind = np.float64 if given.dtype == np.float64 else np.float32
-    values = np.require(given, kind, ["C", "W"])  # one form, so that nothing compiles anew
-    if values.ndim != 3 or 0 in values.shape[1:]:
-        raise ValueError(f"maps have shape {values.shape}; expected [N, h, w]")
-    low, high = (0, 1) if unit_range else (np.finfo(kind).min, np.finfo(kind).max)
-    wrong = _engine.first_outside(values, kind(low), kind(high))
-    if wrong >= 0:
-        one = values[wrong]
-        if not np.isfinite(one).all():
-            raise ValueError(f"maps[{wrong}] holds NaN or infinity; expected finite values")
-        raise ValueError(
-            f"maps[{wrong}] has values from {one.min():g} to {one.max():g}; expected 0–1: "
-            "use prepare_maps first"
-        )
-    return values
 
 
 def _checked_boxes(boxes: Array, name: str) -> np.ndarray:

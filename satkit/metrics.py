@@ -26,6 +26,7 @@ from satkit.boxes import (
     Array,
     best_ious,
     check_boxes,
+    check_maps,
     check_thresholds,
     in_parallel,
     prepare_maps,
@@ -34,6 +35,7 @@ from satkit.boxes import (
 from satkit.choices import check_choice
 
 DELTAS = (0.3, 0.5, 0.7)
+FEW = 4  # maps that are made large together
 DEFAULT_THRESHOLDS = {
     "sat": (0.3, 0.35, 0.4, 0.45),
     "wsoleval": tuple(float(t) for t in np.arange(0, 1, 0.001)),
@@ -387,17 +389,20 @@ class MaskLocalization(Metric):
             ValueError: Maps that are not [B, h, w] or not finite; masks or ignore regions that
                 are not [B, H, W].
         """
-        prepared = prepare_maps(maps, self.image_size, "wsoleval")
-        mask = _resized_masks(masks, self.image_size, len(prepared), "masks")
+        values = check_maps(maps)
+        mask = _resized_masks(masks, self.image_size, len(values), "masks")
         counted = np.ones_like(mask)
         if ignore is not None:
-            counted = mask | ~_resized_masks(ignore, self.image_size, len(prepared), "ignore")
+            counted = mask | ~_resized_masks(ignore, self.image_size, len(values), "ignore")
         parts: list[np.ndarray] = []  # [2, T] each
 
         def count(part: slice) -> None:
-            parts.append(_engine.histograms(prepared[part], mask[part], counted[part], self.edges))
+            for i in range(part.start, part.stop, FEW):  # so large maps stay in the cache
+                few = slice(i, min(i + FEW, part.stop))
+                prepared = prepare_maps(values[few], self.image_size, "wsoleval")
+                parts.append(_engine.histograms(prepared, mask[few], counted[few], self.edges))
 
-        in_parallel(count, len(prepared))
+        in_parallel(count, len(values))
         outside, inside = torch.from_numpy(np.sum(parts, axis=0))
         self.outside += outside.to(self.outside.device)
         self.inside += inside.to(self.inside.device)
@@ -446,7 +451,8 @@ class MaskLocalization(Metric):
 
 def _resized_masks(masks: Array, size: int, count: int, name: str) -> np.ndarray:
     """Masks as bool [B, size, size], resized by nearest neighbour."""
-    values = to_numpy(masks) > 0.5
+    values = to_numpy(masks)
+    values = values if values.dtype == bool else values > 0.5
     if values.ndim != 3 or len(values) != count or 0 in values.shape[1:]:
         raise ValueError(
             f"{name} have shape {values.shape}; expected [{count}, H, W], one for each map"

@@ -263,14 +263,19 @@ def _contrast(given: Any, expected: Any) -> str:
 
 def _suffers(exercise: Exercise, misconception: Misconception, trials: list[Trial]) -> bool:
     """Whether a misconception explains all outputs of an answer."""
+    if _shows(misconception, trials):
+        return True
+    forms = [misconception.wrong, *misconception.also]
+    return any(_explains(exercise, form, trials) for form in forms if form is not None)
+
+
+def _shows(misconception: Misconception, trials: list[Trial]) -> bool:
+    """Whether the outputs have the misconception's symptom."""
     try:
-        if misconception.symptom is not None and misconception.symptom(trials):
-            return True
+        return misconception.symptom is not None and misconception.symptom(trials)
     except Exception:
         # An output of any kind may come in, which the code that looks for a symptom did not expect.
         return False
-    forms = [misconception.wrong, *misconception.also]
-    return any(_explains(exercise, form, trials) for form in forms if form is not None)
 
 
 def _explains(exercise: Exercise, wrong: Any, trials: list[Trial]) -> bool:

@@ -11,9 +11,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from satkit.course.formulas import to_html
 from satkit.course.sheets import without_solutions
 
 try:
+    from jinja2 import pass_context
     from nbconvert.preprocessors.sanitize import SanitizeHTML
     from nbgrader import preprocessors
     from nbgrader.converters import (
@@ -68,6 +70,13 @@ def configure(config: Any) -> None:
     config.SanitizeHTML.tags = [*SanitizeHTML().tags, "details", "summary"]
     for name in ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"):
         config.HTMLExporter[name] = ""
+    config.HTMLExporter.filters = {"markdown2html": _cell_to_html}
+
+
+@pass_context
+def _cell_to_html(context: Any, markdown: str) -> str:
+    """Markdown of a cell, with its pictures, as HTML whose formulas need no script."""
+    return to_html(markdown, context.get("cell", {}).get("attachments"))
 
 
 def _convert(kind: type[BaseConverter], root: Path, config: Config, **course: str) -> None:

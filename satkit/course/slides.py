@@ -27,6 +27,7 @@ from PIL import Image
 
 from satkit import notebooks
 from satkit.choices import check_choice
+from satkit.course.formulas import to_html
 
 MINUTES = 45
 WIDTH, HEIGHT = 1280, 720  # pixels of a slide
@@ -367,28 +368,6 @@ def _aspect(figure: str) -> float:
         return 1.0
     width, height = Image.open(io.BytesIO(base64.b64decode(data[1]))).size
     return width / height
-
-
-def to_html(markdown: str) -> str:
-    """Turn Markdown into HTML, formulas into MathML, which browsers draw without a script.
-
-    Args:
-        markdown: Text with formulas between dollars.
-
-    Returns:
-        HTML.
-    """
-    import latex2mathml.converter
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    class Renderer(IPythonRenderer):
-        def inline_math(self, body: str) -> str:
-            return latex2mathml.converter.convert(body, display="inline")
-
-        def block_math(self, body: str) -> str:
-            return latex2mathml.converter.convert(body, display="block")
-
-    return MarkdownWithMath(renderer=Renderer(escape=False)).render(markdown)
 
 
 # --------------------------------------------------------------------------------------------------

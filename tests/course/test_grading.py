@@ -40,6 +40,11 @@ def test_a_wrong_answer_is_told_why(trial):
     assert '<a href="#iou">iou</a>' in page(trial, "faulty")
 
 
+def test_formulas_of_a_page_are_drawn(trial):
+    assert "<math" in page(trial, "right")
+    assert "$" not in re.sub(r"<(pre|style|script|code)\b.*?</\1>", "", page(trial, "right"), flags=re.S)
+
+
 @pytest.mark.parametrize(
     ("student", "exercise", "status", "message"),
     [

@@ -10,12 +10,14 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from latex2mathml.converter import convert
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from satkit import notebooks
 from satkit.__main__ import main as command_line
 from satkit.course import slides
+from satkit.course.formulas import to_html
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks" / "course" / "lectures"
@@ -200,6 +202,20 @@ def test_a_lesson_that_was_not_executed_is_named_with_the_command(tmp_path):
         slides.build(tmp_path / "out", tmp_path, folder=FOLDER)
 
 
+def test_formulas_are_drawn_without_a_script_and_what_is_none_stays():
+    assert "<msup>" in to_html("so $a^2$ is") and 'display="block"' in to_html("$$a$$")
+    assert "<code>\\frac{&lt;</code>" in to_html("a $\\frac{<$ b")
+    data = {"p.png": {"image/png": "AAAA"}}
+    assert "data:image/png;base64,AAAA" in to_html("![p](attachment:p.png)", data)
+
+
+@pytest.mark.parametrize("lecture", LECTURES)
+def test_every_formula_of_a_lecture_is_one(lecture):
+    text = (FOLDER / f"{lecture}.md").read_text(encoding="utf-8")
+    for formula in re.findall(r"\$+([^$]+)\$+", text):
+        assert convert(formula).startswith("<math")
+
+
 def test_layouts_follow_the_shape_of_the_picture():
     def layout(body, *size):
         executed = {"01": lesson(new_code_cell("draw()", outputs=[shows(picture(*size))]))}
@@ -223,7 +239,7 @@ def test_what_comes_after_the_pause_appears_together_at_one_key():
 
     def fill(body):
         text, (figure,), _ = slides._fill(slides.Slide("t", body, "n", 1), {"01": lesson(*cells)})
-        return slides.to_html(text), figure
+        return to_html(text), figure
 
     later = 'fragment" data-fragment-index="0">'
     text, figure = fill(f"{question}\n\n. . .\n\n{answer}")
