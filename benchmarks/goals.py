@@ -4,8 +4,8 @@
     python benchmarks/goals.py --regress   # `make bench`: fail where a ratio fell by 20 %
 
 A benchmark writes a JSON file with its provenance and ``goals``: name -> value, target, whether
-more is better, and whether it is reached. Only ratios and shares of one run are compared with an
-earlier measurement, since seconds depend on the machine.
+more is better, and whether it is reached; ``notes``, if any, stand below them. Only ratios and
+shares of one run are compared with an earlier measurement, since seconds depend on the machine.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def table(path: Path) -> str:
         measured = f"{row['value']:.3g} {row['unit']}"
         word = "reached" if row["reached"] else "**not reached**"
         lines.append(f"| {name} | {measured} | {_target(row)[7:]} | {word} |")
+    if content.get("notes"):
+        lines += ["", " ".join(content["notes"])]
     return "\n".join(lines) + "\n"
 
 

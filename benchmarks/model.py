@@ -111,7 +111,7 @@ def on_cpu() -> list[Plan]:
     """DeiT-S in fp32; ours also compiled, in a process with the memory settings."""
     forms = [Candidate(form) for form in ("plain", "fused", "bare")]
     best = Candidate("fused", "fp32", True, CPU_BEST)
-    return [Plan(SMALL, [*forms, best], (8, 32), rounds=3, steps=1)]
+    return [Plan(SMALL, [*forms, best], (8, 32), rounds=7, steps=1)]
 
 
 def small() -> list[Plan]:
@@ -518,6 +518,19 @@ def judge(rows: Rows, targets: list[Target]) -> dict[str, dict[str, Any]]:
     return {t.name: goal(t.value(rows), t.target, more=t.more, unit=t.unit) for t in targets}
 
 
+def limits(rows: Rows, counts: dict[str, dict[str, float]]) -> list[str]:
+    """How fast fused could be at most: at the machine's ceiling, against plain in fp32."""
+    lines = []
+    for task, work in (("inference", "forward_gflop"), ("training", "training_gflop")):
+        share = pick(rows, "plain", "fp32", task)["share_of_ceiling"]
+        most = counts["plain"][work] / counts["fused"][work] / share
+        lines.append(
+            f"In {task}, plain reaches {100 * share:.0f} % of the matmul ceiling in fp32: at the "
+            f"whole ceiling, fused would be {most:.2f} x as fast."
+        )
+    return lines
+
+
 def main(
     tiny: Annotated[bool, typer.Option("--small", help="A tiny model, in seconds.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the result file.")] = RESULTS,
@@ -543,6 +556,7 @@ def main(
         reached = gflop * row["images_per_second"] / 1e3
         row["share_of_ceiling"] = reached / head["ceiling_tflops"][row["setting"].split()[0]]
     head["goals"] = judge(rows, TARGETS[kind])
+    head["notes"] = limits(rows, head["counts"][rows[0]["backbone"]])
     say(head["goals"])
     origin = provenance(device, "random pixels") | {"timm": timm.__version__}
     slug = "small" if tiny else device_slug(device)

@@ -54,6 +54,10 @@ class TestModel:
         assert row["images_per_second"] == pytest.approx(row["batch"] / row["seconds"])
         assert row["share_of_ceiling"] > 0
         assert list(report["goals"]) == [target.name for target in model.TARGETS["cpu"]]
+        plain = model.pick(report["rows"], "plain", "fp32", "inference")
+        work = report["counts"][PLAN.backbone]["fused"]["forward_gflop"]
+        at_ceiling = plain["batch"] * work / 1e3 / report["ceiling_tflops"]["fp32"]  # seconds
+        assert f"would be {plain['seconds'] / at_ceiling:.2f} x" in report["notes"][0]
 
     def test_another_model_is_refused(self, monkeypatch):
         monkeypatch.setattr(model, "PlainSAT", lambda sat: PlainSAT(shifted(sat)))

@@ -144,9 +144,9 @@ def test_kernel_heatmap_writes_every_weight():
     kernel = torch.arange(9.0).reshape(3, 3) / 36
     heat = figures.kernel_heatmap({"ramp": kernel, "flat": torch.full((3, 3), 1 / 9)})
     axis = heat.figure.axes[0]
-    assert np.array_equal(axis.images[0].get_array(), kernel.numpy())
+    assert np.array_equal(axis.collections[0].get_array(), kernel.numpy())
     assert [text.get_text() for text in axis.texts] == [f"{w:.4f}" for w in kernel.flatten()]
-    assert heat.figure.axes[1].images[0].get_clim() == axis.images[0].get_clim()
+    assert heat.figure.axes[1].collections[0].get_clim() == axis.collections[0].get_clim()
     assert "ramp: centre 0.1111, corner 0.0000" in heat.alt
 
 
@@ -234,7 +234,7 @@ def test_confusion_writes_its_counts_and_says_what_is_right():
     drawn = figures.confusion(table)
     axis = drawn.figure.axes[0]
     assert [text.get_text() for text in axis.texts] == ["3", "1", "1", "0"]
-    assert axis.images[0].get_array().tolist() == [[0.75, 0.25], [1.0, 0.0]]
+    assert axis.collections[0].get_array().tolist() == [[0.75, 0.25], [1.0, 0.0]]
     assert "more: 3 of 4 right; part: 0 of 1 right" in drawn.alt
 
 

@@ -163,7 +163,9 @@ def map_sheet(
         if boxes and name in boxes:
             draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
         if numbers:
-            _write_numbers(axis, values, 0.5, "{:.2f}")
+            for (row, column), value in np.ndenumerate(values):
+                color = "white" if value < 0.5 else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
         one_line = name.replace("\n", " ")
         said.append(f"{one_line} (values {values.min():.2f} to {values.max():.2f})")
     figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
@@ -201,13 +203,6 @@ def _tint_parts(axis: Axes, parts: np.ndarray) -> None:
 def _part_legend(figure: Figure) -> None:
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PART_COLORS.values()]
     figure.legend(handles, list(PART_COLORS), loc="outside lower center", ncols=4)
-
-
-def _write_numbers(axis: Axes, values: np.ndarray, middle: float, form: str) -> None:
-    """Write each value into its cell, white on what is dark (below `middle`)."""
-    for (row, column), value in np.ndenumerate(values):
-        color = "white" if value < middle else "black"
-        axis.text(column, row, form.format(value), ha="center", va="center", color=color)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -361,13 +356,15 @@ def kernel_heatmap(kernels: Mapping[str, Array]) -> Illustration:
     Returns:
         One panel a kernel, coloured on one scale.
     """
+    from seaborn import heatmap
+
     arrays = {name: as_numpy(kernel) for name, kernel in kernels.items()}
     top = max(kernel.max() for kernel in arrays.values())
     figure, axes = pictures(1, len(arrays))
     for axis, (name, kernel) in zip(axes, arrays.items(), strict=True):
-        axis.imshow(kernel, cmap="cividis", vmin=0, vmax=top)
+        heatmap(kernel, vmin=0, vmax=top, cmap="cividis", annot=True, fmt=".4f", square=True,
+                cbar=False, xticklabels=False, yticklabels=False, ax=axis)  # fmt: skip
         axis.set_title(name)
-        _write_numbers(axis, kernel, top / 2, "{:.4f}")
     said = [f"{n}: centre {k[len(k) // 2, len(k) // 2]:.4f}, corner {k[0, 0]:.4f}"
             for n, k in arrays.items()]  # fmt: skip
     return Illustration(figure, f"Weights of smoothing kernels. {'; '.join(said)}.")
@@ -500,18 +497,16 @@ def confusion(table: pd.DataFrame) -> Illustration:
     Returns:
         The matrix with its counts; its text names the share of each row that is right.
     """
-    counts = table.to_numpy(float)
-    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    from seaborn import heatmap
+
+    share = table.div(table.sum(axis=1).clip(lower=1), axis=0)
     figure = Figure(figsize=(7.4, 1.6 + 0.5 * len(table)), layout="constrained")
     axis = figure.subplots()
-    image = axis.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(counts):
-        color = "white" if share[row, column] < 0.5 else "black"
-        axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=color)
-    axis.set_xticks(range(table.shape[1]), [name.replace(" ", "\n") for name in table])
-    axis.set_yticks(range(len(table)), list(table.index))
+    heatmap(share, vmin=0, vmax=1, cmap="cividis", annot=table, fmt=".0f",
+            xticklabels=[name.replace(" ", "\n") for name in table],
+            cbar_kws={"label": "share of the row"}, ax=axis)  # fmt: skip
     axis.set(xlabel="proposed", ylabel="true")
-    figure.colorbar(image, ax=axis, label="share of the row")
+    axis.tick_params(rotation=0)
     said = [
         f"{name}: {table.loc[name, name]:.0f} of {table.loc[name].sum():.0f} right"
         for name in table.index

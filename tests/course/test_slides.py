@@ -204,7 +204,7 @@ def test_a_lesson_that_was_not_executed_is_named_with_the_command(tmp_path):
 
 def test_formulas_are_drawn_without_a_script_and_what_is_none_stays():
     assert "<msup>" in to_html("so $a^2$ is") and 'display="block"' in to_html("$$a$$")
-    assert "<code>\\frac{&lt;</code>" in to_html("a $\\frac{<$ b")
+    assert "<code>\\left(</code>" in to_html("a $\\left($ b")
     data = {"p.png": {"image/png": "AAAA"}}
     assert "data:image/png;base64,AAAA" in to_html("![p](attachment:p.png)", data)
 
