@@ -309,7 +309,8 @@ protocols[["gt_known", "top1_loc", *DELTAS, "max_box_acc_v2", "threshold"]].roun
 # %%
 gaps = protocols.loc["SAT"] - protocols.loc["TS-CAM"]
 turned = [name for name in gaps.index if gaps.loc[name, "gt_known"] < 0]
-print("SAT minus TS-CAM, GT-known Loc, points:", gaps["gt_known"].round(1).to_dict())
+said = ", ".join(f"{name} {gap:+.1f}" for name, gap in gaps["gt_known"].items())
+print(f"SAT minus TS-CAM in GT-known Loc, points by protocol: {said}")
 print(f"protocols under which SAT is behind: {', '.join(turned) or 'none'}")
 
 # %% [markdown]
