@@ -219,9 +219,9 @@ from satkit.evaluation import predictions
 from satkit.figures import localization_grid
 
 
-def show_misses(misses, drawings, outputs):
-    """Show missed images with map, boxes and proposal; two of the arguments are by cause."""
-    columns, titles = [], []
+def show_misses(misses, drawings, outputs, titles):
+    """Show missed images with map and boxes; drawings and outputs are by cause."""
+    columns = []
     for miss in misses.itertuples():
         output, protocol = outputs[miss.truth], run.settings.protocol
         table = predictions(output, protocol=protocol, threshold=run.metrics["threshold"])
@@ -229,8 +229,6 @@ def show_misses(misses, drawings, outputs):
         box = table.loc[miss.index, ["x0", "y0", "x1", "y1"]].to_numpy(int)
         image = denormalize(drawings[miss.truth][miss.index]["image"])
         columns.append((image, maps[miss.index], box, output.boxes[miss.index]))
-        proposal = miss.proposal.replace(" ", "\n")
-        titles.append(f"{miss.truth}\n→ {proposal}\n({miss.score:.2f})")
     pictures, maps, boxes, true = zip(*columns, strict=True)
     show(localization_grid(pictures, maps, np.stack(boxes), true, titles=titles))
 
@@ -238,8 +236,10 @@ def show_misses(misses, drawings, outputs):
 # %%
 if known is not None and len(known.misses):
     first = known.misses.groupby("truth", sort=False).nth(1)  # the second worst is more typical
+    first = first.set_axis(range(len(first)))
+    said = first["proposal"].str.replace(" ", "\n") + first["score"].map("\n({:.2f})".format)
     if len(first):
-        show_misses(first.set_axis(range(len(first))), known.drawings, known.outputs)
+        show_misses(first, known.drawings, known.outputs, list(first["truth"] + "\n→ " + said))
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -303,11 +303,17 @@ pd.DataFrame({
 # judged by people. And where the test above says that a cause is not trusted, its bar is a guess.
 #
 # ## The worst images
+#
+# **Predict, then run:** which of the six causes would *you* write beside each? Write it down before
+# you look at the assistant's proposals below.
 
 # %%
-if len(misses):
-    worst = misses.head(6).assign(truth="test")
-    show_misses(worst, {"test": test}, {"test": output})
+worst = misses.head(6).assign(truth="test")
+if len(worst):
+    show_misses(worst, {"test": test}, {"test": output}, list(worst["path"].str[-5:]))
+
+# %%
+worst[["path", "iou", "proposal", "score"]].round(2)
 
 # %% [markdown]
 # ## Your turn: judge

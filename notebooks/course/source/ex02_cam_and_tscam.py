@@ -61,8 +61,7 @@ check("class_map", class_map, seed=20_231)
 #
 # $$\hat M_b = \frac{M_b - \min M_b}{\max M_b - \min M_b + 10^{-5}}$$
 #
-# Write it for a batch. The lesson has the formula; write it here without looking. What does the
-# $10^{-5}$ do to a map that is constant?
+# Write it for a batch. What does the $10^{-5}$ do to a map that is constant?
 
 
 # %%

@@ -143,7 +143,7 @@ check("why_after_softmax", why_after_softmax, seed=20_231)
 # $$\big(\text{softmax}(QK^\top / \sqrt d)\, \text{diag}(M)\big)\, V$$
 #
 # with one call of `scaled_dot_product_attention`. The check looks at what is kept for the backward
-# pass, too: a $T \times T$ matrix must not be among it. The lesson has the formula; write it here
+# pass, too: a $T \times T$ matrix must not be among it. The lesson has the code; write it here
 # without looking.
 
 # %%
