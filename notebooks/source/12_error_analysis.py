@@ -309,11 +309,12 @@ pd.DataFrame({
 
 # %%
 worst = misses.head(6).assign(truth="test")
+numbers = [f"{n}" for n in range(1, len(worst) + 1)]
 if len(worst):
-    show_misses(worst, {"test": test}, {"test": output}, list(worst["path"].str[-5:]))
+    show_misses(worst, {"test": test}, {"test": output}, numbers)
 
 # %%
-worst[["path", "iou", "proposal", "score"]].round(2)
+worst[["path", "iou", "proposal", "score"]].set_axis(numbers).round(2)
 
 # %% [markdown]
 # ## Your turn: judge
