@@ -12,12 +12,16 @@ docs/discrepancies.md shows both; ``--show`` only writes that page anew.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.goals import replace_part
 from satkit import paper
 from satkit.paper.claims import IRRELEVANT
 from satkit.paper.measured import rows_of
@@ -101,10 +105,7 @@ def write_page() -> None:
     """Put the tables between the marks of the page."""
     text = PAGE.read_text()
     for name, block in blocks().items():
-        start, end = f"<!-- measured: {name} -->\n", f"<!-- /measured: {name} -->"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f"{before}{start}{block}\n{end}{after}"
+        text = replace_part(text, f"measured: {name}", block + "\n")
     PAGE.write_text(text)
 
 

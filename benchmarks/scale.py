@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,9 @@ import torch
 import typer
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.goals import replace_part
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory, training_speed
 from satkit.data import Transform, denormalize, load, read_image
 from satkit.data.prepare import BYTES_PER_PIXEL
@@ -41,7 +45,6 @@ DATASHEET = {
     "NVLink of an H100, bytes a second": 450e9,
     "InfiniBand NDR, bytes a second": 50e9,
 }
-START, END = "<!-- tables -->\n", "<!-- /tables -->"
 
 
 def main(
@@ -60,8 +63,7 @@ def main(
         origin = provenance(device, "random pixels; drawings of Aviary saved as photographs")
         name = device_slug(device)
         write_json(RESULTS / f"scale_{name}.json", {"numbers": numbers, "provenance": origin})
-    before, _, rest = PAGE.read_text().partition(START)
-    PAGE.write_text(before + START + tables() + END + rest.partition(END)[2])
+    PAGE.write_text(replace_part(PAGE.read_text(), "tables", tables()))
 
 
 class Pixels:

@@ -14,6 +14,7 @@ them anew.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,10 @@ import pandas as pd
 import torch
 import typer
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import satkit
+from benchmarks.goals import replace_part
 from satkit.boxes import prepare_maps
 from satkit.choices import check_choice
 from satkit.cost import gmacs, inference_speed, parameter_count, training_memory
@@ -115,7 +119,6 @@ PAGES: dict[str, list[tuple[dict[str, str], int | None]]] = {
     "docs/results.md": [(SHOWN, 6)],
     "docs/methods/comparison.md": [(SCORES, None), (COVERAGE_AND_COSTS, None)],
 }
-START, END = "<!-- results -->\n", "<!-- /results -->"
 
 
 def main(
@@ -259,9 +262,7 @@ def write_pages() -> None:
     """Put the tables between the marks of the pages that show them."""
     for page in PAGES:
         path = RESULTS.parents[1] / page
-        before, _, rest = path.read_text().partition(START)
-        _, _, after = rest.partition(END)
-        path.write_text(before + START + results_block(page) + END + after)
+        path.write_text(replace_part(path.read_text(), "results", results_block(page)))
 
 
 if __name__ == "__main__":
