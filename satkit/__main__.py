@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -145,8 +145,9 @@ def run(
 
 def _settings_help() -> str:
     """List every setting of training, from the one place that defines them."""
+    lab = TrainSettings.for_profile("lab")
     lines = [
-        f"{name}: {field.description} (lab: {field.default!r})"
+        f"{name}: {field.description}{_choices(field.annotation)} (lab: {getattr(lab, name)!r})"
         for name, field in TrainSettings.model_fields.items()
     ]
     options = [
@@ -157,6 +158,13 @@ def _settings_help() -> str:
     kept = "\n\n\b\n"  # tells Typer to keep the line breaks that follow
     settings = f"Settings for -p:{kept}" + "\n".join(lines)
     return f"{settings}\n\nAnd options of the methods:{kept}" + "\n".join(options)
+
+
+def _choices(kind: Any) -> str:
+    """The values that a setting can take, where they are few, and how a list is written."""
+    if get_origin(kind) is Literal and len(get_args(kind)) <= 5:
+        return f"; {', '.join(map(str, get_args(kind)))}"
+    return "; such as 0.1,0.2" if get_origin(kind) is tuple else ""
 
 
 def _list_settings_in_help() -> None:
@@ -182,7 +190,7 @@ def train(
         kept = Path(settings.runs_dir) / settings.experiment
         epochs = f"epochs {settings.epochs}, seed {settings.seed}"
         print(f"train: {settings.method} on {settings.dataset}, {epochs}; the run goes to {kept}")
-    with interruptible("the last state is saved; run the same again to go on"):
+    with interruptible("run the same again to go on where it stopped"):
         finished = train_model(settings, force=force)
     if distributed.is_first():
         if out:
@@ -205,10 +213,16 @@ def evaluate(
 
     distributed.start()
     opened = results.open_run(run)
+    if not opened.finished:
+        raise ValueError(f"the run {run} is not finished; give its train command again, it goes on")
     given = _given(parameter)
     _check_out(out)
     notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
+    if "protocol" in given:  # and with it, its own candidate thresholds
+        given = {"thresholds": "", **given}
     settings = TrainSettings(**{**opened.settings.model_dump(), **given})
+    if distributed.is_first():
+        print(f"evaluate: {opened.banner()}; protocol {settings.protocol} on {settings.dataset}")
     model, test = opened.model(), load_datasets(settings)["test"]
     classes = len(opened.provenance["classes"])
     if test.num_classes != classes:
@@ -217,20 +231,21 @@ def evaluate(
             f"{test.num_classes}; evaluate it on the data set it was trained on"
         )
     own = opened.metrics["threshold"] if not {"thresholds", "protocol"} & set(given) else None
-    numbers = evaluate_model(
-        model,
-        test,
-        protocol=settings.protocol,
-        thresholds=settings.thresholds or None,
-        threshold=own,
-        ten_crop=settings.uses_ten_crop,
-        batch_size=settings.eval_batch_size,
-        workers=settings.workers,
-    )
+    with interruptible("nothing was written; run the same again"):
+        numbers = evaluate_model(
+            model,
+            test,
+            protocol=settings.protocol,
+            thresholds=settings.thresholds or None,
+            threshold=own,
+            ten_crop=settings.uses_ten_crop,
+            batch_size=settings.eval_batch_size,
+            workers=settings.workers,
+        )
     if distributed.is_first():
         _print_numbers(numbers)
-        held_out = own is not None and opened.metrics["selection"] == "held_out"
-        where = "held-out images" if held_out else "test images"
+        selection = opened.metrics["selection"].replace("_", "-")
+        where = "these test images" if own is None else f"{selection} images, as in training"
         print(f"threshold {numbers['threshold']:g}: chosen on {where}")
         if out:
             results.write_json(Path(out), numbers)
@@ -295,8 +310,13 @@ def ledger_command(
     from satkit import paper
 
     _check_out(out)
-    rows = pd.concat(map(pd.read_csv, files)) if files else paper.measured(runs_dir)
-    table = paper.ledger(rows)
+    tables = {file: pd.read_csv(file) for file in files or []}
+    for file, rows in tables.items():
+        if not {"dataset", "seed"} <= set(rows):
+            raise ValueError(
+                f"{file} holds no runs: expected columns dataset and seed, as in table_aviary.csv"
+            )
+    table = paper.ledger(pd.concat(tables.values()) if tables else paper.measured(runs_dir))
     if out:
         table.to_csv(out, index=False)
     print(paper.ledger_text(table))

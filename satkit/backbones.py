@@ -143,7 +143,13 @@ def _timm_model(
 ) -> Any:
     """Create a model of timm without classifier, and load its weights."""
     if checkpoint is None:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+        try:
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+        except OSError as error:  # as timm's hub reports that it cannot be reached
+            raise ValueError(
+                f"the pretrained weights of {name!r} cannot be fetched; without a network give "
+                f"their file as checkpoint, or set pretrained=False ({_beginning(error)})"
+            ) from error
     state = torch.get_rng_state()
     fresh = timm.create_model(name, num_classes=0, **arguments)
     torch.set_rng_state(state)  # so that what the file lacks is equal in both
@@ -154,12 +160,18 @@ def _timm_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
     except (RuntimeError, AttributeError, KeyError) as error:  # timm's converters trip over it
-        raise ValueError(f"{misfit} backbone {name!r}: {error}") from error
+        raise ValueError(f"{misfit} backbone {name!r}: {_beginning(error)}") from error
     before = dict(fresh.named_parameters())
     left = [n for n, p in model.named_parameters() if p.ndim > 1 and torch.equal(p, before[n])]
     if left:  # timm itself would only log it
         raise ValueError(f"{misfit} backbone {name!r}: it has no weights for {', '.join(left[:5])}")
     return model
+
+
+def _beginning(error: Exception, most: int = 400) -> str:
+    """What an error says, which may list every layer."""
+    text = str(error)
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _weights_of(checkpoint: str | Path, network: nn.Module) -> dict[str, Tensor]:

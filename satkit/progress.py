@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -58,6 +60,31 @@ class Progress(Generic[T]):
                     f"{self.label}: {self.done + count}/{self.total}, {left:.0f} s left{note}",
                     flush=True,
                 )
+
+
+@contextmanager
+def step_by_step() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait until a step is done and saved; a second one stops at once.
+
+    Yields:
+        Whether it was pressed: whoever asks then raises KeyboardInterrupt. Where Ctrl-C is ignored,
+        or outside the main thread, it is always False.
+    """
+    asked = threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield asked.is_set
+        return
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,7 +29,7 @@ from satkit.evaluation import Outputs, collect, predictions, score, threshold_cu
 from satkit.losses import total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
-from satkit.progress import Progress
+from satkit.progress import Progress, step_by_step
 from satkit.results import Run, build_model, device_name, provenance, write_atomically, write_json
 from satkit.settings import TrainSettings
 
@@ -45,9 +45,10 @@ COMPILE_BACKEND = "inductor"
 def train(settings: TrainSettings, *, force: bool = False) -> Run:
     """Train and evaluate one localizer; a finished run of the same settings is only opened.
 
-    Interrupt it at any time: called again, it goes on from the last saved state and, on a CPU,
-    comes to the same numbers as if it had never stopped. Where a launcher started several
-    processes, all of them call this, and they train one model together.
+    Interrupt it at any time: the step is finished and the state saved. Called again, it goes on
+    from there (after a kill: from the last minute's state) and, on a CPU, comes to the same numbers
+    as if it had never stopped. Where a launcher started several processes, all of them call this,
+    and they train one model together.
 
     Args:
         settings: What to train, on what, and how.
@@ -149,9 +150,9 @@ def load_datasets(settings: TrainSettings) -> dict[str, Any]:
         )  # fmt: skip
     if settings.shots:
         splits["train"] = data.few_shot(splits["train"], settings.shots, settings.seed)
-    splits["train"] = limit(splits["train"], settings.train_images)
+    splits["train"] = limit(splits["train"], settings.train_images, "train")
     for split in wanted[1:]:
-        splits[split] = limit(splits[split], settings.eval_images)
+        splits[split] = limit(splits[split], settings.eval_images, split)
     return splits
 
 
@@ -166,8 +167,13 @@ def _data_options(settings: TrainSettings) -> dict[str, Any]:
     return options
 
 
-def limit(dataset: Any, count: int) -> Any:
+def limit(dataset: Any, count: int, split: str = "test") -> Any:
     """Keep ``count`` items, spread evenly over the data set; all where ``count`` is 0.
+
+    Args:
+        dataset: Of the split.
+        count: How many.
+        split: Its name, for the message.
 
     Raises:
         ValueError: The data set has fewer items.
@@ -176,8 +182,8 @@ def limit(dataset: Any, count: int) -> Any:
         return dataset
     if count > len(dataset):
         raise ValueError(
-            f"{count} images were asked for, but the data set has {len(dataset)}; lower "
-            "train_images or eval_images, which the profile sets too (0 takes all)"
+            f"{count} {split} images were asked for, but there are {len(dataset)}; lower "
+            f"{'train' if split == 'train' else 'eval'}_images, which the profile sets too (0: all)"
         )
     spread = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     return data.Selection(dataset, sorted({int(index) for index in spread}))
@@ -319,16 +325,18 @@ class _Loop:
         settings = self.settings
         first = settings.evaluate_from or settings.epochs
         while self.epoch < settings.epochs:
-            self._run_epoch()
+            with step_by_step() as asked_to_stop:
+                self._run_epoch(asked_to_stop)
             row = self._epoch_losses()
             if self.epoch + 1 >= first:
+                self._save_state()  # evaluating may take longer than the epoch did
                 row |= self._judge_epoch()
             self.epochs.append(row)
             self.epoch, self.step = self.epoch + 1, 0
             self._save_state()
         self._finish()
 
-    def _run_epoch(self) -> None:
+    def _run_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
         total = self.settings.epochs * self.batches
         done = self.epoch * self.batches + self.step
         label = f"train {self.settings.method} epoch {self.epoch + 1}/{self.settings.epochs}"
@@ -343,10 +351,13 @@ class _Loop:
             self.step += 1
             now = time.monotonic()
             self.seconds, start = self.seconds + now - start, now
+            due = now - saved > SAVE_SECONDS or asked_to_stop()
             # within a group there are gradients, which are not saved
-            if self.step == group.stop and self._in_any(now - saved > SAVE_SECONDS):
+            if self.step == group.stop and self._in_any(due):
                 saved = now
                 self._save_state()
+                if asked_to_stop():
+                    raise KeyboardInterrupt
 
     def _in_any(self, flag: bool) -> bool:
         """Whether it holds in any process: their clocks differ, but they act alike."""
@@ -531,7 +542,9 @@ class _Loop:
         self.best, self.best_epoch, self.threshold = state["best"]
         self.steps, self.epochs = state["steps"], state["epochs"]
         if distributed.is_first():
-            print(f"resuming at epoch {self.epoch + 1}, batch {self.step + 1}")
+            trained = self.epoch == self.settings.epochs or self.step == self.batches
+            where = f"epoch {self.epoch + 1}, batch {self.step + 1}"
+            print(f"resuming at {'the evaluation' if trained else where}")
         return True
 
 

@@ -1,8 +1,10 @@
 """The command line: what it prints, and exit codes 0 done, 1 failed, 2 bad input."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -137,6 +139,10 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     assert again["gt_known"] == numbers["gt_known"]
     assert again["threshold"] == numbers["threshold"]
     assert f"threshold {numbers['threshold']:g}: chosen on held-out images" in out
+    assert f"evaluate: run {Path(folder).name}: commit " in out and "; protocol sat on" in out
+    code, out, _ = call("evaluate", folder, "-p", "protocol", "tscam")
+    assert code == 0 and "protocol tscam" in out
+    assert re.search(r"threshold 0\.1[02]?: chosen on these test images", out)  # the protocol's two
     Image.new("RGB", (80, 60), "green").save(tmp_path / "green.png")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     files = [str(tmp_path / name) for name in ("green.png", "broken.jpg")]
@@ -147,6 +153,9 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     assert "green.png" in (tmp_path / "p" / "boxes.csv").read_text()
     code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
     assert code == 2 and "Did you mean 'epochs'" in err
+    (Path(folder) / "metrics.json").unlink()
+    code, _, err = call("evaluate", folder)
+    assert code == 2 and "is not finished; give its train command again" in err
 
 
 def test_doctor_says_what_is_there_and_what_is_slow(call, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch._dynamo.testing import CompileCounter
@@ -301,11 +302,22 @@ class TestBackbones:
                     "deit_tiny_patch16_224", image_size=32, checkpoint=tmp_path / f"{number}.pth"
                 )
 
+    def test_weights_that_cannot_be_fetched(self, monkeypatch):
+        def create(*_, **__):
+            raise FileNotFoundError("check your connection")
+
+        monkeypatch.setattr(timm, "create_model", create)
+        with pytest.raises(ValueError, match=r"'deit_tiny.*without a network give their file"):
+            create_backbone("deit_tiny_patch16_224", pretrained=True)
+
     def test_checkpoint_of_another_architecture(self, tmp_path):
         other = create_backbone("deit_tiny_patch16_224").state_dict()
         torch.save(other, tmp_path / "deit.pth")
-        with pytest.raises(ValueError, match="does not fit backbone 'vit_pico_convstem8_96'"):
+        with pytest.raises(
+            ValueError, match="does not fit backbone 'vit_pico_convstem8_96'"
+        ) as misfit:
             create_backbone(SMALL, image_size=96, checkpoint=tmp_path / "deit.pth")
+        assert len(str(misfit.value)) < 600  # and not a line for every layer
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             create_backbone(SMALL, checkpoint=tmp_path / "nowhere.pth")
 

@@ -1,7 +1,9 @@
 """Runs that are killed at any moment come to the numbers of one that was let alone."""
 
 import json
+import os
 import random
+import signal
 import time
 
 import pandas as pd
@@ -12,6 +14,7 @@ import satkit
 from satkit import evaluation as evaluate_module
 from satkit import results
 from satkit import training as train_module
+from satkit.progress import step_by_step
 from satkit.settings import TrainSettings
 from tests.processes import CONTEXT
 
@@ -114,6 +117,49 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert min(seen["training"], seen["evaluating"]) > 0, seen
     for number in range(run + 1):
         assert contents(tmp_path / str(number)) == whole
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path, monkeypatch, capsys):
+    satkit.train(settings_in(tmp_path / "whole"))
+    loss, calls = train_module.total_loss, []
+
+    def press(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss(*args, **kwargs)
+
+    monkeypatch.setattr(train_module, "total_loss", press)
+    with pytest.raises(KeyboardInterrupt):
+        satkit.train(settings_in(tmp_path / "stopped"))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (state,) = (tmp_path / "stopped").glob("default/*/state.pt")
+    assert torch.load(state, weights_only=True)["at"][:2] == [0, 3]
+    satkit.train(settings_in(tmp_path / "stopped"))
+    assert "resuming at epoch 1, batch 4" in capsys.readouterr().out
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_an_epoch_is_saved_before_it_is_evaluated(tmp_path, monkeypatch, capsys):
+    satkit.train(settings_in(tmp_path / "whole"))
+
+    def is_interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "collect", is_interrupted)
+        satkit.train(settings_in(tmp_path / "stopped"))
+    satkit.train(settings_in(tmp_path / "stopped"))
+    assert "resuming at the evaluation" in capsys.readouterr().out
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), step_by_step() as asked_to_stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked_to_stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")
 
 
 def test_a_state_cut_short_is_named(tmp_path, monkeypatch):

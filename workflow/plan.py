@@ -9,7 +9,7 @@ finished runs alone.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from satkit.choices import check_choice
-from satkit.data import NAMES
+from satkit.data import NAMES, default_root
 from satkit.paper import EXPERIMENTS
 from satkit.settings import TrainSettings
 from satkit.training import first_stage
@@ -244,4 +244,24 @@ def overview(sweep: Sweep, jobs: dict[str, Job], rows: list[Row], done: set[str]
         f"\nThe hours are an estimate (images × epochs × cost of an image) from "
         f"{sweep.throughput.speed:,.0f} images/s of training: {sweep.throughput.origin}"
     )
-    return "\n".join(lines)
+    return "\n".join(lines + missing_data(job for job in jobs.values() if job.name not in done))
+
+
+def missing_data(jobs: Iterable[Job]) -> list[str]:
+    """Data sets that are not on this machine, and weights of backbones that runs name as files.
+
+    Args:
+        jobs: Runs that are to be done.
+
+    Returns:
+        A line each. It is no error: the machines that train may have what this one has not.
+    """
+    lines = []
+    for job in jobs:
+        name, file = job.settings.dataset, job.settings.checkpoint
+        root = job.settings.data_root or str(default_root(name))
+        if name != "aviary" and "://" not in root and not Path(root).expanduser().exists():
+            lines.append(f"NOT on this machine: {name}, in {root}; see python -m satkit data")
+        if file and not job.first and not Path(file).expanduser().is_file():
+            lines.append(f"NOT on this machine: the weights {file}")
+    return list(dict.fromkeys(lines))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from satkit.data.splits import raw_item
 from satkit.data.transforms import to_images
+from satkit.data.workers import leave_interrupts
 
 T = TypeVar("T")
 #: Batches that each worker makes ahead, and that are uploaded ahead
@@ -93,6 +94,7 @@ class Loader:
             batch_sampler=self._batches,
             num_workers=count,
             collate_fn=_pack,
+            worker_init_fn=leave_interrupts,
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # else it draws from the model's, and resuming shifts it
             persistent_workers=count > 0,

@@ -49,8 +49,13 @@ def in_parallel(
             pool.shutdown(cancel_futures=True)
 
 
+def leave_interrupts(*_: object) -> None:
+    """Ignore Ctrl-C in a process: the one that started it decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _end_with(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    leave_interrupts()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

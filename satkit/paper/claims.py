@@ -8,6 +8,9 @@ The rule, for every claim: an effect with its 95 % interval over seeds is
 - ``undecided`` where the mean lies on the other side, but not the whole interval,
 - ``not run`` where runs are missing.
 
+Runs of the smoke profile, a few steps on a few images, show that a program works. They decide
+nothing and do not count.
+
 A claim against several others is as true as against the one where it holds least.
 """
 
@@ -140,7 +143,8 @@ def ledger(results: pd.DataFrame) -> pd.DataFrame:
         results: One row a run: ``dataset``, ``seed``, metrics in percent, and its settings, either
             as the column ``given`` (JSON of what differs from the lab profile, or from the
             profile that a column ``profile`` names), or as the columns of
-            :func:`satkit.results.load`. A run that is there twice counts once, the last time.
+            :func:`satkit.results.load`. A run that is there twice counts once, the last time; one
+            of the smoke profile does not count.
 
     Returns:
         One row a claim, data set and conditions: ``claim``, ``says``, ``location``, ``metric``,
@@ -153,7 +157,7 @@ def ledger(results: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: A column is missing, or a row has settings that do not exist.
     """
-    runs = read_runs(results)
+    runs = [run for run in read_runs(results) if run.settings["profile"] != "smoke"]
     rows = []
     for claim in claims().to_dict("records"):
         measured = dict.fromkeys(run.dataset for run in runs)

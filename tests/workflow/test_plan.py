@@ -157,6 +157,21 @@ class TestEstimate:
         pd.DataFrame({"train_images_per_second": [1.0, 7.0, 30.0]}).to_csv(path)
         assert plan.Throughput(measured=str(path), origin="measured").speed == 7.0
 
+    def test_data_and_weights_that_are_missing_are_named(self, tmp_path):
+        here = {"dataset": "aviary", "profile": "lab"}
+        cub = {**here, "dataset": "cub", "data_root": f"{tmp_path}/cub"}
+
+        def job(first="", **given):
+            settings = plan.TrainSettings.for_profile(**given)
+            return plan.Job("a", settings, None, first, ("main", "t"), 1.0)
+
+        jobs = [job(**here), job(**cub), job(**cub, seed=1), job(**here, checkpoint="w.pth")]
+        lines = plan.missing_data(jobs)
+        said = [line.split(": ")[1].split(",")[0] for line in lines]
+        assert said == ["cub", "the weights w.pth"]
+        (tmp_path / "cub").mkdir()
+        assert plan.missing_data([*jobs[:3], job(**here, checkpoint="w.pth", first="b")]) == []
+
     def test_overview_counts_each_run_once_and_says_what_is_assumed(self, paper):
         jobs, rows = paper
         text = plan.overview(configuration("paper"), jobs, rows, set(list(jobs)[:10]))

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pandas as pd
 import plan
@@ -53,6 +54,18 @@ def test_mistakes_stop_before_anything_is_done(snakemake, tmp_path):
     assert done.returncode == 1
     assert "bad input" in done.stdout and "Did you mean 'CAM'" in done.stdout
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_bad_input_is_named_in_the_plan_and_not_tried_again(snakemake, tmp_path):
+    scale = yaml.safe_load(Path(write_scale(tmp_path, "SAT").removeprefix("scale=")).read_text())
+    scale["datasets"]["aviary"] |= {"name": "folder", "settings": {"data_root": "/nowhere"}}
+    (tmp_path / "scale.yaml").write_text(yaml.safe_dump(scale))
+    words = ("--cores", "1", "--retries", "2", "--config", f"scale={tmp_path}/scale.yaml")
+    assert "NOT on this machine: folder, in /nowhere" in snakemake("--dry-run", *words).stdout
+    assert snakemake(*words).returncode == 1
+    (log,) = tmp_path.glob("results/logs/train/*.log")
+    assert log.read_text().count("attempt ") == 1 and log.read_text().endswith("exit code 2\n")
 
 
 @pytest.mark.slow
