@@ -126,7 +126,12 @@ def _families(rows: list[dict[str, str]], least: int) -> tuple[list[str], list[s
 
 def _read_table(root: Path, name: str) -> dict[str, list[str]]:
     """Read lines of "number value …"."""
-    lines = read_text(root, name).splitlines()
+    try:
+        lines = read_text(root, name).splitlines()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"cub: {name} is not in {root}, though images.txt is: the copy is incomplete"
+        ) from error
     return {words[0]: words[1:] for words in (line.split() for line in lines) if words}
 
 

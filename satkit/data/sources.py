@@ -25,6 +25,7 @@ from satkit.progress import Progress, interruptible
 ARCHIVES = "archives"  # folder below the root of a set for what was fetched
 KEPT = "what is whole is kept, run the same again to go on"
 DECODE = 200  # photographs that are decoded by one call
+MOST_SHOWN = 20  # problems that are printed
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,9 @@ def _read_some(indices: Iterable[int]) -> list[tuple[int, str]]:
     for index in indices:
         try:
             _reading.read_resized(index)
-        except (FileNotFoundError, ValueError) as error:
+        except FileNotFoundError:
+            problems.append((index, f"{_reading.records[index].path} or its mask is not there"))
+        except ValueError as error:
             problems.append((index, str(error)))
     return problems
 
@@ -397,8 +400,10 @@ def _show_terms(source: Source, accepted: bool) -> None:
 def _report(found: list[str], wrong: list[str]) -> None:
     for line in found:
         print(f"  {line}")
-    for line in wrong:
+    for line in wrong[:MOST_SHOWN]:
         print(f"  WRONG: {line}", file=sys.stderr)
+    if len(wrong) > MOST_SHOWN:
+        print(f"  … and {len(wrong) - MOST_SHOWN} more", file=sys.stderr)
     print(f"{len(wrong)} problems" if wrong else "all is as it should be")
     if wrong:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 
 from satkit.data import LAYOUTS, Transform, load, sources
 from satkit.data.sources import Source
@@ -311,6 +312,19 @@ def test_verify_names_missing_photographs(here, call):
     (root / "CUB_200_2011/images/001.Bird_1/Bird_1_0.jpg").unlink()
     code, _, err = call(source, "verify", "--root", str(root), "--quick")
     assert code == 1 and "1 of 8 files are missing" in err and "Bird_1_0.jpg" in err
+    code, _, err = call(source, "verify", "--root", str(root), "--workers", "1")
+    assert code == 1 and "Bird_1_0.jpg or its mask is not there" in err and "Errno" not in err
+    (root / "CUB_200_2011/bounding_boxes.txt").unlink()
+    code, _, err = call(source, "verify", "--root", str(root), "--quick")
+    assert "bounding_boxes.txt is not in" in err and "the copy is incomplete" in err
+
+
+def test_a_long_list_of_problems_is_cut(capsys):
+    with pytest.raises(typer.Exit):
+        sources._report([], [f"photograph {i}" for i in range(50)])
+    said = capsys.readouterr()
+    assert "photograph 19" in said.err and "photograph 20" not in said.err
+    assert "… and 30 more" in said.err and "50 problems" in said.out
 
 
 def test_verify_compares_counts_with_the_papers(here, call):
