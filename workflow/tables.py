@@ -25,6 +25,7 @@ SHOWN = {
 PROVENANCE = ("commit", "dirty", "code", "date", "device", "torch", "data")
 #: What the Snakefile's shell writes into a log before and after an attempt
 ATTEMPT, EXIT_CODE = "attempt ", "exit code "
+INTERRUPTED = [f"{EXIT_CODE}{128 + signal}" for signal in (2, 15)]  # SIGINT, SIGTERM
 
 
 def files(row: dict[str, Any], results: Path) -> dict[str, Path]:
@@ -138,7 +139,9 @@ def failures(logs: Path, runs: Collection[str]) -> pd.DataFrame:
         if log.stem.partition(".")[0] not in runs or said[-1] == f"{EXIT_CODE}0":
             continue
         attempts = sum(line.startswith(ATTEMPT) for line in said)
-        if said[-1].startswith(EXIT_CODE):
+        if said[-1] in INTERRUPTED:
+            said.append("interrupted")
+        elif said[-1].startswith(EXIT_CODE):
             said.pop()
         else:
             said.append("cut off, by the cluster or with the machine")

@@ -222,13 +222,15 @@ def test_failures_are_the_jobs_whose_last_attempt_did_not_end_well(tmp_path):
         "train/mended": attempt + "attempt 2 on vm, now\nrun: runs/x\nexit code 0\n",
         "train/of_another_grid": attempt,
         "evaluate/mended.wsoleval": "attempt 1 on vm, now\n",
+        "train/stopped": "attempt 1 on vm, now\nTraceback\nKeyboardInterrupt\nexit code 130\n",
     }
     for name, text in logs.items():
         (tmp_path / f"{name}.log").write_text(text)
-    found = tables.failures(tmp_path, {"broken", "mended"})
+    found = tables.failures(tmp_path, {"broken", "mended", "stopped"})
     assert found.drop(columns="log").sort_values("job").values.tolist() == [
         ["broken", 3, "failed: no space left"],
         ["mended.wsoleval", 1, "cut off, by the cluster or with the machine"],
+        ["stopped", 1, "interrupted"],
     ]
     assert str(tmp_path / "train" / "broken.log") in found["log"].tolist()
     assert tables.failures(tmp_path / "nowhere", {"broken"}).empty
