@@ -174,7 +174,7 @@ def coverage(run: satkit.results.Run, count: int = 300) -> dict[str, float]:
     test = load_datasets(run.settings)["test"]
     if "parts" not in test[0]:
         return {}
-    some = limit(test, count)
+    some = limit(test, min(count, len(test)))
     outputs = collect(run.model(), some, label="parts")
     maps = prepare_maps(outputs.maps, outputs.image_size, run.settings.protocol)
     parts = [some[index]["parts"].numpy() for index in range(len(some))]
