@@ -68,7 +68,7 @@ SAME_BACKBONE = [name for name, given in ROWS.items() if "backbone" not in given
 METRICS = [
     "top1_cls", "top1_loc", "top5_loc", "gt_known", "max_box_acc@0.3", "max_box_acc@0.5",
     "max_box_acc@0.7", "max_box_acc_v2", "pxap", "piou", "full_image@0.3", "full_image@0.5",
-    "full_image@0.7", "threshold",
+    "full_image@0.7", "threshold", "median_iou",
     "gt_known_test_threshold", "train_seconds", "train_images_per_second",
 ]  # fmt: skip
 #: Measured for seed 0 only, since they hang on the method
@@ -152,6 +152,7 @@ def train_row(name: str, seed: int, given: dict[str, Any], runs_dir: str) -> dic
     )
     run = satkit.train(settings)
     numbers = {k: run.metrics[k] for k in METRICS if k in run.metrics}
+    numbers |= run.curve_points()  # for the claim on all thresholds
     numbers |= {f"covered_{part}": share for part, share in coverage(run).items()}
     if seed == 0:
         numbers |= {**costs(run), "untrained_gt_known": untrained(run)}
