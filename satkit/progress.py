@@ -85,6 +85,8 @@ def step_by_step() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if asked.is_set():  # after the last step, when nobody asked any more
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -154,6 +154,11 @@ def test_an_epoch_is_saved_before_it_is_evaluated(tmp_path, monkeypatch, capsys)
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
+def test_ctrl_c_after_the_last_step_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), step_by_step():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_second_ctrl_c_stops_at_once():
     with pytest.raises(KeyboardInterrupt), step_by_step() as asked_to_stop:
         os.kill(os.getpid(), signal.SIGINT)

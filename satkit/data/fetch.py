@@ -376,18 +376,18 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 def _write_members(tar: tarfile.TarFile, folder: Path, top: str) -> Iterator[None]:
     for member in tar:
         name = _below(member.name, top)
-        try:
-            tarfile.data_filter(member, str(folder))  # refuses devices and what leads out
-        except tarfile.FilterError as error:
-            raise ValueError(f"refused to unpack: {error}") from error
-        if member.isdir() and name:
+        if member.issym() or member.islnk():  # a hard link names its target from the top
+            place = posixpath.dirname(member.name) if member.issym() else ""
+            _below(posixpath.join(place, member.linkname))
+            print(f"left out the link {member.name} -> {member.linkname}")
+        elif not member.isdir() and not member.isfile():
+            raise ValueError(f"refused to unpack: {member.name!r} is a special file")
+        elif member.isdir() and name:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        elif member.isfile() and name:
+        elif name:
             source = tar.extractfile(member)
             assert source is not None
             _write(source, folder / name, member.size)
-        elif not member.isdir() and not member.isfile():
-            print(f"left out the link {member.name} -> {member.linkname}")
         yield
 
 
