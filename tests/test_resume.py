@@ -119,14 +119,22 @@ def test_twenty_kills_change_nothing(tmp_path):
         assert contents(tmp_path / str(number)) == whole
 
 
-def test_ctrl_c_finishes_the_step_and_saves(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def ctrl_c():
+    """Heed SIGINT, which a shell lets its background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path, monkeypatch, capsys, ctrl_c):
     satkit.train(settings_in(tmp_path / "whole"))
     loss, calls = train_module.total_loss, []
 
     def press(*args, **kwargs):
         calls.append(1)
         if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         return loss(*args, **kwargs)
 
     monkeypatch.setattr(train_module, "total_loss", press)
@@ -154,17 +162,25 @@ def test_an_epoch_is_saved_before_it_is_evaluated(tmp_path, monkeypatch, capsys)
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
-def test_ctrl_c_after_the_last_step_is_not_lost():
+def test_ctrl_c_after_the_last_step_is_not_lost(ctrl_c):
     with pytest.raises(KeyboardInterrupt), step_by_step():
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
 
 
-def test_a_second_ctrl_c_stops_at_once():
+def test_a_second_ctrl_c_stops_at_once(ctrl_c):
     with pytest.raises(KeyboardInterrupt), step_by_step() as asked_to_stop:
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
         assert asked_to_stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
         pytest.fail("it went on")
+
+
+def test_where_ctrl_c_is_ignored_it_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with step_by_step() as asked_to_stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not asked_to_stop()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_state_cut_short_is_named(tmp_path, monkeypatch):
