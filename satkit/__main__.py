@@ -230,7 +230,7 @@ def evaluate(
             f"the model of {run} tells {classes} classes apart, but {settings.dataset} has "
             f"{test.num_classes}; evaluate it on the data set it was trained on"
         )
-    own = opened.metrics["threshold"] if not {"thresholds", "protocol"} & set(given) else None
+    own = None if "thresholds" in given else opened.metrics["threshold"]
     with interruptible("nothing was written; run the same again"):
         numbers = evaluate_model(
             model,

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from satkit.choices import check_choice
 from satkit.data import NAMES, default_root
+from satkit.data.prepared import Address
 from satkit.paper import EXPERIMENTS
 from satkit.settings import TrainSettings
 from satkit.training import first_stage
@@ -259,9 +260,9 @@ def missing_data(jobs: Iterable[Job]) -> list[str]:
     lines = []
     for job in jobs:
         name, file = job.settings.dataset, job.settings.checkpoint
-        root = job.settings.data_root or str(default_root(name))
-        if name != "aviary" and "://" not in root and not Path(root).expanduser().exists():
-            lines.append(f"NOT on this machine: {name}, in {root}; see python -m satkit data")
+        place = Address.of(job.settings.data_root or default_root(name))
+        if name != "aviary" and not place.remote and not Path(place.url).exists():
+            lines.append(f"NOT on this machine: {name}, in {place.url}; see python -m satkit data")
         if file and not job.first and not Path(file).expanduser().is_file():
             lines.append(f"NOT on this machine: the weights {file}")
     return list(dict.fromkeys(lines))
