@@ -200,6 +200,24 @@ def train(
         print(f"run: {finished.dir}")
 
 
+@app.command("runs")
+def runs_command(
+    runs_dir: Annotated[str, typer.Argument(help="Folder of all runs.")] = "runs",
+) -> None:
+    """List all runs with their state, numbers and settings."""
+    from satkit import results
+
+    table = results.listing(runs_dir)
+    if table.empty:
+        raise FileNotFoundError(
+            f"no runs in {runs_dir!r}: expected folders EXPERIMENT/RUN, as `train` makes them"
+        )
+    columns = ["run", "state", "Top-1 Loc", "GT-known Loc", "date"]
+    lines = table.reindex(columns=columns).round(1).to_string(index=False, na_rep="").splitlines()
+    for line, asked in zip(lines, ["settings", *table["settings"]], strict=True):
+        print(f"{line}  {asked}")
+
+
 @app.command()
 def evaluate(
     run: Annotated[str, typer.Argument(help="Folder of a finished run.")],

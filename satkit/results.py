@@ -222,6 +222,42 @@ def load(experiment: str | None = None, runs_dir: str | Path = "runs") -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def listing(runs_dir: str | Path = "runs") -> pd.DataFrame:
+    """All runs of a folder, finished or not, for people to read.
+
+    Args:
+        runs_dir: Folder of all runs.
+
+    Returns:
+        One row a run: ``run`` (its folder), ``state`` (finished; stale, where the code has changed
+        since; unfinished; unknown, where another version wrote its settings), ``Top-1 Loc`` and
+        ``GT-known Loc`` in percent, ``date``, and ``settings``: what was asked beside its profile's
+        defaults. Empty where there is none.
+    """
+    runs = [Run(path.parent) for path in sorted(Path(runs_dir).glob("*/*/settings.json"))]
+    return pd.DataFrame([_line(run) for run in runs])
+
+
+def _line(run: Run) -> dict[str, Any]:
+    try:
+        settings = run.settings
+    except ValueError:
+        return {"run": str(run.dir), "state": "unknown", "settings": ""}
+    told = {"experiment", "runs_dir"}  # by the folder
+    given = {name: value for name, value in settings.given().items() if name not in told}
+    asked = " ".join(f"{name}={value}" for name, value in given.items())
+    line = {"run": str(run.dir), "state": "unfinished", "settings": f"{settings.profile}: {asked}"}
+    if not run.finished:
+        return line
+    return {
+        **line,
+        "state": "stale" if run.stale else "finished",
+        "Top-1 Loc": run.metrics.get("top1_loc"),
+        "GT-known Loc": run.metrics.get("gt_known"),
+        "date": run.provenance["date"][:16],
+    }
+
+
 def device_name(device: torch.device | None = None) -> str:
     """What results say of where they were computed.
 

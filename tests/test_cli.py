@@ -30,7 +30,7 @@ def call(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "run", "train", "evaluate", "predict", "data", "ledger", "course"]
+    "command", ["doctor", "run", "train", "evaluate", "runs", "predict", "data", "ledger", "course"]
 )
 def test_every_command_has_help(call, command):
     code, out, _ = call(command, "--help")
@@ -59,6 +59,7 @@ def test_help_of_train_lists_every_setting(call):
             ["predict", "/nowhere.jpg", "--checkpoint", "/nowhere/run", "--out", "out"],
             "'/nowhere/run' is no run",
         ),
+        (["runs", "/nowhere"], "no runs in '/nowhere'"),
         (["data", "cubs"], "Did you mean 'cub'"),
         (["data", "cub", "--root", "/nowhere"], "/nowhere"),
         (["ledger", "/nowhere.csv"], "/nowhere.csv"),
@@ -151,9 +152,13 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     assert out.splitlines()[-1].startswith("1 photographs localized: ")
     assert "skipped: " in err and "broken.jpg" in err
     assert "green.png" in (tmp_path / "p" / "boxes.csv").read_text()
+    code, out, _ = call("runs", str(tmp_path))
+    assert code == 0 and re.search(rf"{folder} +finished .* smoke: dataset=aviary method=sat", out)
+    assert f" {numbers['gt_known']:.1f} " in out
     code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
     assert code == 2 and "Did you mean 'epochs'" in err
     (Path(folder) / "metrics.json").unlink()
+    assert re.search(rf"{folder} +unfinished +smoke: ", call("runs", str(tmp_path))[1])
     code, _, err = call("evaluate", folder)
     assert code == 2 and "is not finished; give its train command again" in err
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from satkit.choices import check_choice
 from satkit.data import NAMES, default_root
 from satkit.data.prepared import Address
+from satkit.notebooks import explain
 from satkit.paper import EXPERIMENTS
 from satkit.settings import TrainSettings
 from satkit.training import first_stage
@@ -31,6 +32,13 @@ FORWARD_SHARE = 1 / 3
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            check_choice("a name", name, cls.model_fields)
+        return given
 
 
 class DataSet(_Strict):
@@ -113,6 +121,24 @@ class Row(NamedTuple):
     seed: int
     run: str
     protocols: tuple[str, ...]
+
+
+def read(configuration: dict[str, Any]) -> Sweep:
+    """Check what a configuration file says.
+
+    Args:
+        configuration: Its content.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        ValueError: An unknown name, with the nearest one, or a value that cannot be.
+    """
+    try:
+        return Sweep.model_validate(configuration)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
 
 
 def expand(sweep: Sweep) -> tuple[dict[str, Job], list[Row]]:

@@ -74,7 +74,7 @@ def test_killed_resumed_failed_and_mended(snakemake, tmp_path):
     words = ["--cores", "2", "--retries", "1", "--config", scale]
     results, runs = tmp_path / "results", tmp_path / "runs" / "default"
     content = yaml.safe_load((tmp_path / "scale.yaml").read_text())
-    jobs, _ = plan.expand(plan.Sweep.model_validate({**content, "scale": "test"}))
+    jobs, _ = plan.expand(plan.read({**content, "scale": "test"}))
     (broken,) = (name for name in jobs if "tscam" in name)
     obstacle = results / "logs" / "train" / f"{broken}.log.lock"  # where the job's lock has to go
     obstacle.parent.mkdir(parents=True)
@@ -99,11 +99,11 @@ def test_killed_resumed_failed_and_mended(snakemake, tmp_path):
     assert done.returncode == 1
     assert before.items() <= {p: p.stat().st_mtime_ns for p in runs.glob("*/metrics.json")}.items()
     assert len(list(results.glob("runs/*.json"))) == len(list(runs.glob("*/metrics.json"))) == 2
-    assert "1 jobs failed (results/failed.csv)" in done.stdout
+    assert "failed jobs: 1 (results/failed.csv)" in done.stdout
     (failed,) = pd.read_csv(results / "failed.csv").itertuples()
     assert failed.job == broken and failed.attempts >= 2
     assert "cannot open lock file" in failed.said
-    assert f"{broken}: {failed.attempts} attempts, {failed.log}" in done.stdout
+    assert f"{broken}, attempts: {failed.attempts}, {failed.log}" in done.stdout
     assert not (results / "main.csv").exists()
 
     # mended: only what failed is left to do
