@@ -22,6 +22,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import pandas as pd
@@ -175,19 +176,31 @@ def ledger_text(table: pd.DataFrame) -> str:
         table: What :func:`ledger` gives.
 
     Returns:
-        A table with one line for each verdict, and a sentence on what the columns are.
+        A table with one line for each verdict on measured runs, a sentence on what the columns are,
+        and for each data set the claims that were not run there.
     """
+    run = table[table["verdict"] != NOT_RUN]
     lines = {
-        "claim": table["claim"],
-        "the paper's": table["paper"],
-        "data set": table["dataset"],
-        "conditions": [text if text != "{}" else "" for text in table["conditions"]],
-        "measured [95 %]": [_measured(row) for row in table.itertuples()],
-        "seeds": table["seeds"],
-        "verdict": table["verdict"],
+        "claim": run["claim"],
+        "data set": run["dataset"],
+        "measured [95 %]": [_measured(row) for row in run.itertuples()],
+        "seeds": run["seeds"],
+        "verdict": run["verdict"],
+        "the paper's": run["paper"],
+        "conditions": [_conditions(row.conditions) for row in run.itertuples()],
     }
     notes = "Effects in points. Verdicts follow the rule that satkit.paper.claims() states."
-    return f"{pd.DataFrame(lines).to_string(index=False)}\n\n{notes}"
+    blocks = [pd.DataFrame(lines).to_string(index=False), notes] if len(run) else []
+    for dataset, names in table[table["verdict"] == NOT_RUN].groupby("dataset", sort=False)[
+        "claim"
+    ]:
+        place = dataset or "their own data sets"
+        blocks.append(fill(f"Not run on {place}: {', '.join(names)}.", 100))
+    return "\n\n".join(blocks)
+
+
+def _conditions(text: str) -> str:
+    return ", ".join(f"{name} {value}" for name, value in json.loads(text).items())
 
 
 def verdicts(results: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
