@@ -191,9 +191,8 @@ def ledger_text(table: pd.DataFrame) -> str:
     }
     notes = "Effects in points. Verdicts follow the rule that satkit.paper.claims() states."
     blocks = [pd.DataFrame(lines).to_string(index=False), notes] if len(run) else []
-    for dataset, names in table[table["verdict"] == NOT_RUN].groupby("dataset", sort=False)[
-        "claim"
-    ]:
+    left = table[table["verdict"] == NOT_RUN]
+    for dataset, names in left.groupby("dataset", sort=False)["claim"]:
         place = dataset or "their own data sets"
         blocks.append(fill(f"Not run on {place}: {', '.join(names)}.", 100))
     return "\n\n".join(blocks)
