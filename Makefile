@@ -27,6 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "setup: installing satkit and all extras into $(VENV); the first time this fetches torch and takes minutes"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all]'
+	@echo "setup: compiling what computes boxes"
 	@$(PY) -c 'import torch, torchvision, timm; from satkit.boxes import warm_up; warm_up()'
 	@touch $@
 	@echo "setup: done; next: source $(VENV)/bin/activate, then: jupyter lab notebooks/"

@@ -118,7 +118,7 @@ def write_page() -> None:
     for part in ("model", "boxes", "data", "notebooks", "end_to_end"):
         files = sorted(RESULTS.glob(f"{part}*.json"))
         tables = [table(path) for path in files if "goals" in json.loads(path.read_text())]
-        text = replace_part(text, part, "\n".join(tables))
+        text = replace_part(text, part, "\n".join(tables) or "Not measured yet.\n")
     PAGE.write_text(text)
 
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always; 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["train"]:
+    if words[:1] == ["train"] and "--help" in words:
         _list_settings_in_help()
     try:
         app(join_parameters(words), prog_name="python -m satkit")
@@ -280,11 +280,14 @@ def predict_command(
 ) -> None:
     """Write the box and an overlay of each photograph; exit code 1 if any could not be read."""
     from satkit.predict import predict
+    from satkit.results import open_run
 
     found = predict(images, checkpoint, out, threshold=threshold)
     for reason in found.unreadable.values():
         print(f"skipped: {reason}", file=sys.stderr)
-    print(f"{len(found.boxes)} photographs localized: {out}/boxes.csv, boxes.json and overlays/")
+    trained_on = open_run(checkpoint).settings.dataset
+    print(f"{len(found.boxes)} photographs localized by a run that was trained on {trained_on}: "
+          f"{out}/boxes.csv, boxes.json and overlays/")  # fmt: skip
     raise typer.Exit(1 if found.unreadable else 0)
 
 
@@ -328,6 +331,9 @@ def ledger_command(
     from satkit import paper
 
     _check_out(out)
+    for file in files or []:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"there is no result file {file!r}; name CSV files, or none")
     tables = {file: pd.read_csv(file) for file in files or []}
     for file, rows in tables.items():
         if not {"dataset", "seed"} <= set(rows):
@@ -375,8 +381,10 @@ def course_grade_command(
             "nbgrader, Moodle, Canvas and plain folders are known without."
         ),
     ] = "",
-    cell_seconds: Annotated[float, typer.Option(help="Computing time of a cell.")] = 20.0,
-    total_seconds: Annotated[float, typer.Option(help="Time limit of a submission.")] = 120.0,
+    cell_seconds: Annotated[float, typer.Option(help="Computing time of a cell, s.")] = 20.0,
+    total_seconds: Annotated[
+        float, typer.Option(help="Computing time of a submission, s; five times that by the clock.")
+    ] = 120.0,
     memory: Annotated[float, typer.Option(help="Memory limit of a submission, in GB.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="How many are graded at a time.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Grade also what is unchanged.")] = False,

@@ -554,6 +554,7 @@ def _execute(item: Plan, head: str, clock: _Clock, say: Callable[[str], None]) -
         notebook = papermill.execute_notebook(
             item.source, partial, item.parameters or None, kernel_name="python3",
             progress_bar=False, shutdown_kernel="immediate", on_cell_complete=executed,
+            stdout_file=_Echo(head, clock, say),
         )  # fmt: skip
     except Exception as error:
         clock.finish(item.name, None)
@@ -609,6 +610,21 @@ def _summary(outcomes: list[Outcome], out: Path, say: Callable[[str], None]) -> 
     for outcome in outcomes:
         if outcome.status == "failed":
             say(f"  {outcome.name}: {outcome.error}\n    as far as it came: {outcome.path}")
+
+
+class _Echo:
+    """Takes what cells print, and passes progress on, so that a long cell does not look dead."""
+
+    def __init__(self, head: str, clock: _Clock, say: Callable[[str], None]) -> None:
+        self.head, self.clock, self.say = head, clock, say
+
+    def write(self, text: str) -> None:
+        lines = [line for line in text.splitlines() if re.search(r"\d s left", line)]
+        if lines and self.clock.due():
+            self.say(f"{self.head}: {lines[-1].strip()}")
+
+    def flush(self) -> None:
+        """Nothing is kept."""
 
 
 class _Clock:

@@ -62,7 +62,7 @@ def test_help_of_train_lists_every_setting(call):
         (["runs", "/nowhere"], "no runs in '/nowhere'"),
         (["data", "cubs"], "Did you mean 'cub'"),
         (["data", "cub", "--root", "/nowhere"], "/nowhere"),
-        (["ledger", "/nowhere.csv"], "/nowhere.csv"),
+        (["ledger", "/nowhere.csv"], "there is no result file '/nowhere.csv'"),
         (["ledger", "--out", "/nowhere/ledger.csv"], "there is no folder"),
         (["run", "05", "--all"], "name some notebooks, or give --all"),
         (["run", "0_start"], "no notebook '0_start'"),
@@ -77,10 +77,11 @@ def test_bad_input_ends_with_2_and_one_message(call, words, message):
     assert "Traceback" not in err
 
 
-def test_help_and_bad_names_need_no_torch():
+@pytest.mark.parametrize("words", [["run", "99"], ["train", "-p", "epochs", "-3"]])
+def test_bad_input_needs_no_torch(words):
     code = (
         "import sys; from satkit import __main__ as cli\n"
-        "try: cli.main(['run', '99'])\n"
+        f"try: cli.main({words})\n"
         "except SystemExit as stopped: print(stopped.code, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -149,7 +150,9 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     files = [str(tmp_path / name) for name in ("green.png", "broken.jpg")]
     code, out, err = call("predict", *files, "--checkpoint", folder, "--out", str(tmp_path / "p"))
     assert code == 1
-    assert out.splitlines()[-1].startswith("1 photographs localized: ")
+    assert out.splitlines()[-1].startswith(
+        "1 photographs localized by a run that was trained on aviary: "
+    )
     assert "skipped: " in err and "broken.jpg" in err
     assert "green.png" in (tmp_path / "p" / "boxes.csv").read_text()
     code, out, _ = call("runs", str(tmp_path))

@@ -177,7 +177,8 @@ def test_run_executes_skips_reports_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     (tmp_path / "package").mkdir()  # in place of satkit's own files, which others may be editing
     monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")
-    broken = PLAIN.format(code="print('so far')\n\n# %%\n1 / 0")
+    monkeypatch.setattr(notebooks._Clock, "due", lambda clock: True)
+    broken = PLAIN.format(code="print('so far')\nprint('epoch 1/2, 9 s left')\n\n# %%\n1 / 0")
     folder = write(tmp_path, **{"00_broken": broken, "01_toy": TOY})
     said: list[str] = []
 
@@ -193,6 +194,8 @@ def test_run_executes_skips_reports_and_goes_on(tmp_path, monkeypatch):
     assert measured["device"] and measured["cores"] == os.cpu_count()
     assert date.fromisoformat(measured["date"]) <= date.today() + timedelta(days=1)
     assert any("1 executed, 0 up to date, 1 failed" in line for line in said)
+    assert "[1/2] 00_broken: epoch 1/2, 9 s left" in said  # but not what else cells print
+    assert not any("so far" in line for line in said)
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 
     second = notebooks.run(["01"], "smoke", source_dir=folder, say=said.append)

@@ -132,4 +132,4 @@ def test_training_readings_are_compared_on_the_same_seeds():
     assert list(table.index) == list(paper.EXPERIMENTS["discrepancies"])
     change = table["GT-known, change [95 %]"]
     assert change["kernel with σ = 6"].startswith("-1.5 [")
-    assert change["authors' code"] == "" and table.loc["cosine schedule", "seeds"] == "not run"
+    assert change["authors' reading"] == "" and table.loc["cosine schedule", "seeds"] == "not run"

@@ -18,6 +18,7 @@ try:
     from jinja2 import pass_context
     from nbconvert.preprocessors.sanitize import SanitizeHTML
     from nbgrader import preprocessors
+    from nbgrader.api import Comment, Grade, Gradebook
     from nbgrader.converters import (
         Autograde,
         BaseConverter,
@@ -134,7 +135,7 @@ def make_release(root: Path, sheet: str) -> None:
 
 
 def record_grades(root: Path, sheet: str, student: str, notice: str = "") -> None:
-    """Take grades from `executed/STUDENT/SHEET` into the gradebook, and write the feedback page.
+    """Take grades from `executed/STUDENT/SHEET` into the gradebook, and write the page.
 
     Args:
         root: Of the course.
@@ -154,9 +155,43 @@ def record_grades(root: Path, sheet: str, student: str, notice: str = "") -> Non
     ]
     place = {"assignment_id": sheet, "student_id": student}
     _convert(Autograde, root, config, submitted_directory=EXECUTED, **place)
-    _convert(GenerateFeedback, root, Config(), **place)
+    write_page(root, sheet, student, notice)
+
+
+def write_page(root: Path, sheet: str, student: str, notice: str = "") -> None:
+    """Write the feedback page of a graded submission.
+
+    Args:
+        root: Of the course.
+        sheet: Full name.
+        student: As in the folder's name.
+        notice: To stand on top of the page.
+
+    Raises:
+        RuntimeError: nbgrader refuses.
+    """
+    _convert(GenerateFeedback, root, Config(), assignment_id=sheet, student_id=student)
     page = root / "feedback" / student / sheet / f"{sheet}.html"
     page.write_text(mend_page(page.read_text(), notice))
+
+
+def by_hand(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """What a person gave in Formgrader.
+
+    Args:
+        root: Of the course.
+
+    Returns:
+        By student and sheet (full name): for each exercise ``points``, if any, and ``comment``.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    kinds = ((Grade, Grade.manual_score, "points"), (Comment, Comment.manual_comment, "comment"))
+    with Gradebook(f"sqlite:///{root.resolve() / 'gradebook.db'}") as book:
+        for table, column, name in kinds:
+            for one in book.db.query(table).filter(column.isnot(None)):
+                sheet = found.setdefault((one.student.id, one.assignment.name), {})
+                sheet.setdefault(one.name, {})[name] = getattr(one, column.key)
+    return found
 
 
 def mend_page(page: str, notice: str = "") -> str:

@@ -368,12 +368,14 @@ def grade(
     todo = [one for one in known if force or not _is_current(root, one, sheets[one.sheet], limits)]
     say(f"{len(known)} submissions, {len(known) - len(todo)} graded before and unchanged")
     for number, (one, graded, seconds) in enumerate(_in_parallel(todo, sheets, limits, jobs), 1):
+        graded.notes = [*one.remarks, *graded.notes]
         _keep(root, one, sheets[one.sheet], graded, limits)
         points = sum(row["points"] for row in graded.rows)
         most = sum(row["max_points"] for row in graded.rows)
         notes = "; ".join(graded.notes)
         say(f"[{number}/{len(todo)}] {one.student} {one.sheet}: {points:g} of {most:g} points, "
             f"{seconds:.1f} s" + (f" ({notes})" if notes else ""))  # fmt: skip
+    _take_over(root, sheets, say)
     return _write_tables(root, sheets)
 
 
@@ -414,6 +416,10 @@ def _state(root: Path, submission: Submission) -> Path:
     return root / "graded" / submission.student / f"{submission.sheet}.json"
 
 
+def _read_state(path: Path) -> dict[str, Any]:
+    return {"notice": "", "by_hand": {}, **json.loads(path.read_text())}
+
+
 def _digest(submission: Submission, sheet: Sheet, limits: sandbox.Limits) -> str:
     own = hashlib.sha256(submission.data).hexdigest()
     return hashlib.sha256(f"{own} {sheet.digest} {limits}".encode()).hexdigest()
@@ -443,7 +449,23 @@ def _keep(
     state = _state(root, submission)
     state.parent.mkdir(parents=True, exist_ok=True)
     digest = _digest(submission, sheet, limits)
-    state.write_text(json.dumps({"digest": digest, "rows": graded.rows, "notes": graded.notes}))
+    content = {"digest": digest, "rows": graded.rows, "notes": graded.notes}
+    state.write_text(json.dumps({**content, "notice": graded.notice, "by_hand": {}}))
+
+
+def _take_over(root: Path, sheets: dict[str, Sheet], say: Callable[[str], None]) -> None:
+    """Take over points and comments that a person gave since, and write their pages anew."""
+    from satkit.course import gradebook
+
+    given = gradebook.by_hand(root)
+    for path in sorted((root / "graded").glob("*/*.json")):
+        state, student = _read_state(path), path.parent.name
+        sheet = sheets[path.stem].name
+        now = given.get((student, sheet), {})
+        if now != state["by_hand"]:
+            gradebook.write_page(root, sheet, student, state["notice"])
+            path.write_text(json.dumps({**state, "by_hand": now}))
+            say(f"{student} {path.stem}: took over the points and comments that you gave")
 
 
 def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:
@@ -451,8 +473,8 @@ def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:
     rows: list[Row] = []
     notes: dict[str, list[str]] = {}
     for path in sorted((root / "graded").glob("*/*.json")):
-        state = json.loads(path.read_text())
-        rows += state["rows"]
+        state = _read_state(path)
+        rows += [_by_hand(row, state["by_hand"]) for row in state["rows"]]
         notes.setdefault(path.parent.name, []).extend(f"{path.stem}: {n}" for n in state["notes"])
     table = pd.DataFrame(rows, columns=COLUMNS)
     missing = _not_handed_in(table, sheets)
@@ -471,6 +493,11 @@ def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:
     summary["notes"] = ["; ".join(notes.get(str(name), [])) for name in summary.index]
     summary.to_csv(root / "summary.csv", encoding=FOR_EXCEL)
     return table
+
+
+def _by_hand(row: Row, given: dict[str, Any]) -> Row:
+    points = given.get(row["exercise"], {}).get("points")
+    return row if points is None else {**row, "points": points, "status": "by hand"}
 
 
 def _percent(sums: pd.DataFrame) -> pd.Series:

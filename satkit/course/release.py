@@ -54,12 +54,13 @@ same number in `lessons/`. Read the lesson first.
 
 ## Install, once
 
-You need Python 3.11 or newer, git and make. On Windows use WSL. Your teacher tells you the ADDRESS.
+You need Linux, Python 3.11 or newer, git and make. On Windows use WSL; a Mac was not tried. Your
+teacher tells you the ADDRESS.
 
 ```sh
 git clone ADDRESS satkit
 cd satkit
-make setup                    # takes some minutes
+make setup                    # takes some minutes and 7 GB of disk
 source .venv/bin/activate     # in every new terminal
 python -m satkit doctor       # its last line should be: ready for the lessons: yes
 ```
@@ -84,6 +85,8 @@ Python in `.venv` of your clone as the kernel.
    `answer = None`, replace only `None`.
 3. Run your cell and then the cell below it, `check(…)`. It says whether the answer is right, and
    otherwise what is probably wrong. Check as often as you like.
+
+Each lesson has a quiz, too: run `from satkit.course import quiz` and `quiz("01")` in a cell.
 
 Leave the cells with `check(…)` as they are. You may add cells of your own; import in them what your
 answers need.

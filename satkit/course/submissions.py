@@ -40,12 +40,14 @@ class Submission:
         sheet: ``ex01``.
         path: Below the folder or in the zip.
         data: The file; b"" where it is too large.
+        remarks: For the teacher: that it is late, or which file it replaces.
     """
 
     student: str
     sheet: str
     path: str
     data: bytes
+    remarks: tuple[str, ...] = ()
 
 
 class BrokenSubmission(ValueError):
@@ -84,10 +86,12 @@ def find_submissions(
             left_out.append(f"{path}: no student and sheet in its path")
             continue
         student = re.sub(r"[^\w.@-]+", "_", names[0]["student"].replace("_LATE_", "_")).lstrip(".")
-        one = Submission(student or "_", names[0]["sheet"][:4], path, data)
-        if earlier := found.get((one.student, one.sheet)):
+        key = (student or "_", names[0]["sheet"][:4])
+        remarks = ["late, as Canvas says"] if "_LATE_" in names[0]["student"] else []
+        if earlier := found.get(key):
             left_out.append(f"{earlier.path}: {path} counts instead")
-        found[one.student, one.sheet] = one
+            remarks.append(f"counts instead of {earlier.path}")
+        found[key] = Submission(*key, path, data, tuple(remarks))
     return [found[key] for key in sorted(found)], left_out
 
 

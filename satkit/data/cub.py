@@ -88,7 +88,7 @@ def list_birds(
     """
     if labels not in ("species", "family"):
         raise ValueError(f"labels is {labels!r}; choose 'species' or 'family'")
-    source = "It is a folder with images/ and a boxes.csv: see list_birds."
+    source = "It is a folder with images/ and a boxes.csv; docs/data.md says its columns."
     root = find_root(root, "birds", "boxes.csv", "birds", source)
     rows = read_rows(root, "boxes.csv", BIRDS_COLUMNS)
     classes, names = _species(rows) if labels == "species" else _families(rows, min_photographs)

@@ -279,7 +279,7 @@ def _state(name: str) -> tuple[str, str, str]:
 SCRIPT = "Get it: python data_scripts/{}.py download"
 #: of the sets that no script fetches
 HOW_TO_GET = {
-    "birds": "A sample of CUB with a table boxes.csv, see satkit.data.cub.list_birds",
+    "birds": "A sample of CUB with a table boxes.csv; docs/data.md says its columns",
     "folder": "Your own photographs: see docs/data.md, or pass another folder as data_root",
 }
 

@@ -5,7 +5,7 @@ The rule, for every claim: an effect with its 95 % interval over seeds is
 - ``reproduced`` where the whole interval lies on the claim's side of the bound,
 - ``same direction`` where the mean does, but not the whole interval, or there is only one seed,
 - ``contradicts`` where the whole interval lies on the other side,
-- ``undecided`` where the mean lies on the other side, but not the whole interval,
+- ``undecided`` where the mean lies on the other side, but not the whole interval, or with one seed,
 - ``not run`` where runs are missing.
 
 Runs of the smoke profile, a few steps on a few images, show that a program works. They decide

@@ -75,7 +75,7 @@ EXPERIMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "(c) batch area": {},
     },
     "discrepancies": {  # docs/discrepancies.md: the paper's words or another reading, each alone
-        "authors' code": {},
+        "authors' reading": {},
         "similarity as in Eq. 4": {"similarity": "paper"},
         "mean of the heads' sigmoids": {"similarity": "mean_of_sigmoids"},
         "kernel with σ = 6": {"smoothing": "gaussian"},

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pandas as pd
 import pytest
+from nbgrader.api import Gradebook
 
 from satkit.course import registry, sandbox
 from satkit.course.grading import grade
@@ -194,3 +195,21 @@ def test_who_hands_in_nothing_is_named(trial):
     other = one.assign(student="absent", sheet="ex02_other")
     rows = _not_handed_in(pd.concat([one, other]), sheets)
     assert set(rows["student"]) == {"absent"} and set(rows["status"]) == {"not handed in"}
+
+
+def test_points_and_comments_by_hand_reach_tables_and_page(trial):
+    with Gradebook(f"sqlite:///{trial.course.resolve()}/gradebook.db") as book:
+        place = ("iou", SHEET, SHEET, "faulty")
+        book.find_grade(*place).manual_score = 1.5
+        book.find_comment("iou-answer", *place[1:]).manual_comment = "Half the way."
+        book.db.commit()
+    said: list[str] = []
+    before = trial.table.set_index(["student", "exercise"])
+    table = grade(trial.submissions, trial.course, limits=LIMITS, say=said.append)
+    assert said[-1] == "faulty ex01: took over the points and comments that you gave"
+    row = table.set_index(["student", "exercise"]).loc[("faulty", "iou")]
+    assert (row["points"], row["status"]) == (1.5, "by hand")
+    assert row["message"] == before.loc[("faulty", "iou"), "message"]
+    assert "Half the way." in page(trial, "faulty")
+    grade(trial.submissions, trial.course, limits=LIMITS, say=said.append)
+    assert said[-1].endswith("graded before and unchanged")  # the page is written once

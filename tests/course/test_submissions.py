@@ -62,6 +62,7 @@ def test_what_is_left_out_is_named(tmp_path):
     (tmp_path / "bob_ex01.ipynb").symlink_to("/etc/passwd")
     (one,), left_out = find_submissions(tmp_path)
     assert one.path == "ada_ex01-10.ipynb"
+    assert one.remarks == ("counts instead of ada_ex01-2.ipynb",)
     assert sorted(left_out) == [
         "ada_ex01-2.ipynb: ada_ex01-10.ipynb counts instead",
         "ada_ex01.ipynb: ada_ex01-2.ipynb counts instead",
