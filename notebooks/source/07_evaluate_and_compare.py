@@ -57,9 +57,9 @@ settings = satkit.configure(
 # |---|---|
 # | reproduced | the whole interval lies on the claim's side of the bound |
 # | same direction | the mean does, but not the whole interval, or there is one seed only |
-# | undecided | the mean lies on the other side, but not the whole interval |
+# | undecided | the mean lies on the other side, but not the whole interval, or there is one seed only |
 # | contradicts | the whole interval lies on the other side |
-# | not run | runs are missing |
+# | not run | runs are missing; runs of the smoke profile do not count |
 
 # %%
 import pandas as pd

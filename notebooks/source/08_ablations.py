@@ -51,7 +51,7 @@ settings = satkit.configure(
 #
 # - **reproduced**: the whole interval lies on the claim's side of the bound;
 # - **same direction**: the mean does, but not the whole interval, or there is only one seed;
-# - **undecided**: the mean lies on the other side, but not the whole interval;
+# - **undecided**: the mean lies on the other side, but not the whole interval, or there is one seed;
 # - **contradicts**: the whole interval lies on the other side;
 # - **not run**: a row is missing.
 #
