@@ -181,13 +181,13 @@ def judge(exercise: Exercise, outputs: list[Any], seed: int = 0) -> str:
 
 def _alike(exercise: Exercise, given: Any, expected: Any, tolerance: float = 0.0) -> bool:
     """Whether two outputs are alike in all that is compared."""
-    outputs = [
-        {key: one for key, one in output.items() if key not in exercise.noted}
-        if isinstance(output, Mapping)
-        else output
-        for output in (given, expected)
-    ]
-    return same(*outputs, max(tolerance, exercise.tolerance))
+
+    def compared(output: Any) -> Any:
+        if not isinstance(output, Mapping):
+            return output
+        return {key: one for key, one in output.items() if key not in exercise.noted}
+
+    return same(compared(given), compared(expected), max(tolerance, exercise.tolerance))
 
 
 def _use(exercise: Exercise, answer: Any, arguments: Arguments) -> Any:

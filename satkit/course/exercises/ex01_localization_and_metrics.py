@@ -481,8 +481,8 @@ EXERCISES = (
             ),
             Misconception(
                 "levels are joined by straight lines",
-                "PxAP is a sum of rectangles, not of trapezoids: up to the next level, recall falls at "
-                "the precision of the lower level, as the formula says.",
+                "PxAP is a sum of rectangles, not of trapezoids: up to the next level, recall "
+                "falls at the precision of the lower level, as the formula says.",
                 _pxap_trapezoid(None),
                 also=(_pxap_trapezoid(0.0), _pxap_trapezoid(1.0)),
             ),

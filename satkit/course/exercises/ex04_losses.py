@@ -245,9 +245,9 @@ def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | N
     has_say = elsewhere is not None and not torch.allclose(slope, elsewhere, atol=1e-9)
     turns = below is not None and bool(below[evidence == 0].mean() < 0)
     maps = descend(answer, evidence, target)
-    means = [float(maps[evidence == kind].mean()) for kind in (1, 0)]
-    end = _end(float(maps.mean()), *means, turns)
-    return {END: end, CLASS: has_say, **dict(zip(MEANS, means, strict=True))}
+    on_object, on_background = (float(maps[evidence == kind].mean()) for kind in (1, 0))
+    end = _end(float(maps.mean()), on_object, on_background, turns)
+    return {END: end, CLASS: has_say, MEANS[0]: on_object, MEANS[1]: on_background}
 
 
 def _end(area: float, on_object: float, on_background: float, turns: bool) -> str:
