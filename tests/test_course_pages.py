@@ -202,3 +202,15 @@ def test_the_misconceptions_are_those_of_the_exercises(site):
             for one in exercise.misconceptions:
                 assert straight(one.name).lower() in straight(text).lower()
                 assert straight(one.idea) in straight(text)
+
+
+def test_misconceptions_are_folded_below_a_warning_and_their_emphasis_shows(site):
+    page = (site[0] / "course" / "misconceptions.html").read_text()
+    assert page.index("This page tells answers") < page.index("<details")
+    folds = re.findall(r"<details.*?</details>", page, re.DOTALL)
+    assert len(folds) == len(sheets())
+    assert "root of 0.5" in folds[0] and "root of 0.5" not in "".join(
+        re.split(r"<details.*?</details>", page, flags=re.DOTALL)
+    )
+    assert "<em>class token</em>" in page and "*class token*" not in page
+    assert "M*(1 − M*)" in html.unescape(page)

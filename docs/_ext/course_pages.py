@@ -73,7 +73,8 @@ class MisconceptionsDirective(SphinxDirective):
             found = (doc for doc in self.env.found_docs if doc.split("/")[-1] == sheet)
             file = next((str(self.env.doc2path(doc, base=False)) for doc in found), "")
             parts += [f"## {sheet_title(sheet)}", ""]
-            parts += [misconceptions_of(exercise, file) for exercise in exercises_of(sheet)]
+            listed = [misconceptions_of(exercise, file) for exercise in exercises_of(sheet)]
+            parts += [folded("Show the answers to these exercises", "\n".join(listed))]
         return self.parse_text_to_nodes("\n".join(parts), allow_section_headings=True)
 
 
@@ -90,10 +91,12 @@ def option_page(letter: str, option: Option, read_again: str) -> str:
     """An option in Markdown, its feedback folded below it."""
     again = "" if option.right else f" {read_again}"
     summary = f"<strong>{letter}</strong> {inline_html(option.text)}"
-    return (
-        f'<details class="option"><summary>{summary}</summary>\n\n'
-        f"**{option.verdict}** {option.feedback}{again}\n\n</details>\n"
-    )
+    return folded(summary, f"**{option.verdict}** {option.feedback}{again}")
+
+
+def folded(summary: str, text: str) -> str:
+    """Markdown that unfolds below a summary in HTML."""
+    return f'<details class="option"><summary>{summary}</summary>\n\n{text}\n\n</details>\n'
 
 
 def sheet_title(sheet: str) -> str:
@@ -117,10 +120,10 @@ def misconceptions_of(exercise: Exercise, file: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain text as Markdown: only what stands in backticks keeps its meaning."""
+    """Plain text as Markdown: only backticks and the asterisks of emphasis keep their meaning."""
     parts = " ".join(text.split()).split("`")
     plain = [re.sub(r"([\\*_<\[\]$#{}])", r"\\\1", part) for part in parts[::2]]
-    parts[::2] = plain
+    parts[::2] = [re.sub(r"(?<![\w*])\\\*(\w[^*]*?\w)\\\*(?!\w)", r"*\1*", one) for one in plain]
     return "`".join(parts)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ class Misconception:
             ``symptom`` tells.
         symptom: Tells from all trials whether the answer suffers from it.
         also: Further answers that the same idea leads to.
+        seen: Says in a sentence what a trial shows, for the message.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Misconception:
     wrong: Any = None
     symptom: Callable[[list[Trial]], bool] | None = None
     also: tuple[Any, ...] = ()
+    seen: Callable[[Trial], str] | None = None
 
 
 def call(answer: Callable[..., Any], *arguments: Any) -> Any:
@@ -93,6 +96,8 @@ class Exercise:
         run: How an answer is used, :func:`call` or :func:`value` or ``(answer, *arguments) ->
             output``, for instance building a module and calling it.
         tolerance: Largest deviation of a number, relative to the largest of its array (or to 1).
+        noted: Keys of an output that messages show and that are not compared.
+        afterword: What to say once it is right: the answer to a question that the task leaves open.
     """
 
     name: str
@@ -107,6 +112,8 @@ class Exercise:
     cases: Callable[[np.random.Generator], Iterable[Arguments]] = lambda rng: [()]
     run: Callable[..., Any] = call
     tolerance: float = 1e-5
+    noted: tuple[str, ...] = ()
+    afterword: str = ""
 
 
 def check_answer(exercise: Exercise, answer: Any, seed: int = 0) -> str:
@@ -164,11 +171,23 @@ def judge(exercise: Exercise, outputs: list[Any], seed: int = 0) -> str:
     for arguments, given in zip(cases, outputs, strict=True):
         expected = exercise.run(exercise.reference, *copy.deepcopy(arguments))
         trials.append(Trial(arguments, expected, given))
-    wrong = [trial for trial in trials if not same(trial.given, trial.expected, exercise.tolerance)]
+    wrong = [trial for trial in trials if not _alike(exercise, trial.given, trial.expected)]
     if wrong:
         raise CheckFailed(_diagnose(exercise, trials, wrong[0]))
     inputs = f" on {len(trials)} inputs" if len(trials) > 1 else ""
-    return f"✓ {exercise.name} is right{inputs}"
+    afterword = f"\n  {exercise.afterword}" if exercise.afterword else ""
+    return f"✓ {exercise.name} is right{inputs}{afterword}"
+
+
+def _alike(exercise: Exercise, given: Any, expected: Any, tolerance: float = 0.0) -> bool:
+    """Whether two outputs are alike in all that is compared."""
+
+    def compared(output: Any) -> Any:
+        if not isinstance(output, Mapping):
+            return output
+        return {key: one for key, one in output.items() if key not in exercise.noted}
+
+    return same(compared(given), compared(expected), max(tolerance, exercise.tolerance))
 
 
 def _use(exercise: Exercise, answer: Any, arguments: Arguments) -> Any:
@@ -213,37 +232,68 @@ def _stops_alike(
     return False
 
 
-def _named(exercise: Exercise, misconception: Misconception) -> str:
-    return f"{exercise.name}: {misconception.name}.\n  {misconception.idea}"
+def _named(exercise: Exercise, misconception: Misconception, trial: Trial | None = None) -> str:
+    seen = f"{misconception.seen(trial)} " if trial and misconception.seen else ""
+    return f"{exercise.name}: {misconception.name}.\n  {seen}{misconception.idea}"
 
 
 def _diagnose(exercise: Exercise, trials: list[Trial], first: Trial) -> str:
     """Say what is wrong: the misconception that explains it, else the first deviation."""
     for misconception in exercise.misconceptions:
         if _suffers(exercise, misconception, trials):
-            return _named(exercise, misconception)
+            return _named(exercise, misconception, first)
     if kind := _wrong_kind(first.given, first.expected):
         return f"{exercise.name} is not right yet.\n  {kind}\n  {exercise.idea}"
     if not first.arguments:  # the expected value would be the answer
         return f"{exercise.name} is not right yet.\n  {exercise.idea}"
     return (
         f"{exercise.name} is not right yet.\n  for {_describe(first.arguments)}\n"
-        f"  {_contrast(first.given, first.expected)}\n  {exercise.idea}"
+        f"  {_contrasts(exercise, first)}\n  {exercise.idea}"
     )
 
 
 def _wrong_kind(given: Any, expected: Any) -> str:
     """What was expected instead of another kind of output; "" where numbers stand for numbers."""
-    if isinstance(expected, list | tuple) and isinstance(given, list | tuple):
+    if isinstance(expected, list | tuple):
+        given = _row(given)
+        if not isinstance(given, list | tuple):
+            wanted = f"a {type(expected).__name__} of {len(expected)} values"
+            return f"expected {wanted}, got {_kind(given)} {_describe_one(given)}"
         if len(given) != len(expected):
             return f"expected {len(expected)} values, got {len(given)}: {_describe_one(given)}"
         kinds = (_wrong_kind(one, other) for one, other in zip(given, expected, strict=True))
         return next((kind for kind in kinds if kind), "")
-    if not _is_numeric(expected) or _is_numeric(given):
+    if not _is_numeric(expected):
         return ""
-    wanted = "a number" if _array(expected).ndim == 0 else "an array of numbers"
-    kind = "the text" if isinstance(given, str) else f"a {type(given).__name__},"
-    return f"expected {wanted}, got {kind} {_describe_one(given)}"
+    scalar = _array(expected).ndim == 0
+    if _is_numeric(given) and not (scalar and _array(given).ndim):
+        return ""
+    wanted = "a number" if scalar else "an array of numbers"
+    return f"expected {wanted}, got {_kind(given)} {_describe_one(given)}"
+
+
+def _kind(given: Any) -> str:
+    """The kind of an output, as it stands in a message before the output."""
+    if isinstance(given, str):
+        return "the text"
+    if _is_numeric(given) and _array(given).ndim == 0:
+        return "the number"
+    return f"a {type(given).__name__},"
+
+
+def _contrasts(exercise: Exercise, trial: Trial) -> str:
+    """What an answer gives and should give; of several named values, those that differ."""
+    given, expected = trial.given, trial.expected
+    if not (isinstance(given, Mapping) and isinstance(expected, Mapping)):
+        return _contrast(given, expected)
+    if given.keys() != expected.keys():
+        return _contrast(given, expected)
+    pairs = {key: (given[key], expected[key]) for key in expected if key not in exercise.noted}
+    return "\n  ".join(
+        f"{key}: {_contrast(*pair)}"
+        for key, pair in pairs.items()
+        if not same(*pair, exercise.tolerance)
+    )
 
 
 def _contrast(given: Any, expected: Any) -> str:
@@ -280,11 +330,10 @@ def _shows(misconception: Misconception, trials: list[Trial]) -> bool:
 
 def _explains(exercise: Exercise, wrong: Any, trials: list[Trial]) -> bool:
     """Whether a wrong answer gives all outputs of an answer."""
-    tolerance = max(exercise.tolerance, 1e-5)
     outputs = (exercise.run(wrong, *copy.deepcopy(trial.arguments)) for trial in trials)
     pairs = zip(trials, outputs, strict=True)
     try:
-        return all(same(trial.given, output, tolerance) for trial, output in pairs)
+        return all(_alike(exercise, trial.given, output, 1e-5) for trial, output in pairs)
     except Exception:
         return False  # the wrong answer stops on some input, where the answer has given something
 
@@ -298,11 +347,12 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         tolerance: Relative to the largest number of ``b``, or to 1 where that is smaller.
 
     Returns:
-        False too where shapes or kinds differ. NaN equals NaN.
+        False too where shapes or kinds differ; an array may stand for a tuple or a list. NaN
+        equals NaN.
     """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in b)
-    if isinstance(b, list | tuple) and isinstance(a, list | tuple):
+    if isinstance(b, list | tuple) and isinstance(a := _row(a), list | tuple):
         return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
     if _is_numeric(a) and _is_numeric(b):
         x, y = _array(a), _array(b)
@@ -319,8 +369,13 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
         return False  # kinds that cannot be compared are not alike
 
 
+def _row(x: Any) -> Any:
+    """An array or a tensor as the list of its rows; all else as it is."""
+    return list(x) if isinstance(x, np.ndarray | Tensor) and x.ndim else x
+
+
 def _is_numeric(x: Any) -> bool:
-    if isinstance(x, Tensor | bool | int | float | complex | np.number | np.bool_):
+    if isinstance(x, Tensor | bool | int | float | complex | Fraction | np.number | np.bool_):
         return True
     return isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
 

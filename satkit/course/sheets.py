@@ -20,9 +20,13 @@ from satkit.notebooks import from_source, project_root
 
 Role = Literal["parameters", "start", "task", "answer", "check", "hint", "given", "text"]
 FACTS = re.compile(r"^\{\{(.*?)\}\}$", re.MULTILINE)
-SOLUTION = re.compile(r"[ \t]*### BEGIN SOLUTION\n.*?### END SOLUTION[^\n]*", re.DOTALL)
+SOLUTION = re.compile(r"\n?([ \t]*)### BEGIN SOLUTION\n.*?### END SOLUTION[^\n]*", re.DOTALL)
 HIDDEN = re.compile(r"\n?### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS[^\n]*", re.DOTALL)
 STUB = "# YOUR CODE HERE"
+NOTICE = (
+    "**This edition holds the solutions.** The one to work in is made by "
+    "`python -m satkit course release my-course`: it is in `student_edition.zip` in that folder."
+)
 LOCKED: tuple[Role, ...] = ("start", "task", "check", "given")
 
 
@@ -220,12 +224,26 @@ def without_solutions(source: str) -> str:
         ``raise NotImplementedError()`` stands for the body of a function; a value keeps the line
         that the source gives before its solution.
     """
-    return SOLUTION.sub(lambda found: _stub(found[0]), source)
+    return SOLUTION.sub(lambda found: _stub(found[1]), source)
 
 
-def _stub(solution: str) -> str:
-    indent = solution[: len(solution) - len(solution.lstrip())]
-    return f"{indent}{STUB}" + (f"\n{indent}raise NotImplementedError()" if indent else "")
+def _stub(indent: str) -> str:
+    return f"\n{indent}{STUB}\n{indent}raise NotImplementedError()" if indent else ""
+
+
+def with_notice(notebook: Any) -> Any:
+    """Say at the top of a notebook with solutions that it holds them; also returns it."""
+    notebook.cells[0].source += f"\n\n{NOTICE}"
+    return notebook
+
+
+def without_notice(source: str) -> str:
+    """Text of a cell without the notice that the notebook holds the solutions.
+
+    Args:
+        source: Of any cell.
+    """
+    return source.removesuffix(f"\n\n{NOTICE}")
 
 
 def pair(folder: Path | None = None) -> list[str]:
@@ -253,7 +271,8 @@ def pair(folder: Path | None = None) -> list[str]:
 def _text(source: Path) -> str:
     import nbformat
 
-    return str(nbformat.writes(teacher_notebook(source.stem, source.read_text()))) + "\n"
+    notebook = with_notice(teacher_notebook(source.stem, source.read_text()))
+    return str(nbformat.writes(notebook)) + "\n"
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The toy of lesson 04 for exercises: maps without a network, which losses act on directly."""
+"""A toy like that of lesson 04: maps without a network, which losses act on directly."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def draw_evidence(seed: int = 0, images: int = 6) -> Tensor:
 
 def cls_loss(maps: Tensor, evidence: Tensor, skip: float = 1.0) -> Tensor:
     """Cross-entropy of a toy classifier of two classes, which sees what the map lets through.
+
+    The score of an image is s = 20 · mean((maps + skip) · evidence), with the mean over its
+    patches; the loss is the mean of log(1 + exp(−s)) over the images.
 
     Args:
         maps: [B, h, w], 0–1.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def encode(value: Any) -> Any:
             return {"array": data, "kind": array.dtype.str, "shape": array.shape, "scalar": scalar}
         case None | bool() | int() | str():
             return value
-        case float():
+        case float() | Fraction():
             return {"float": repr(float(value))}
         case complex():
             return {"complex": [repr(value.real), repr(value.imag)]}

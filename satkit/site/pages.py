@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from satkit.course.sheets import student_source, without_solutions
+from satkit.course.sheets import student_source, without_notice, without_solutions
 from satkit.notebooks import parameters_of, stated_minutes
 from satkit.site.reference import names_used
 
@@ -147,7 +147,7 @@ def exercise_page(notebook: Any, solutions: bool) -> Any:
     page = copy.deepcopy(notebook)
     cells = []
     for cell in page.cells:
-        source = cell.source
+        source = cell.source = without_notice(cell.source)
         cells.append(cell)
         if cell.cell_type == "code":
             cell.source = student_source(source)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from satkit.course.answers import letters
-from satkit.course.checks import CheckFailed, Exercise, check_answer, plain
+from satkit.course.checks import CheckFailed, Exercise, check_answer, judge, outputs_of, plain
 from satkit.course.registry import find_exercise, overview
+from satkit.course.toy import cls_loss
+from satkit.course.transport import passed
 
 
 @pytest.mark.parametrize("answer", ["ac", "A, C", {"C", "A"}, ["a", "c"], ("AC",)])
@@ -35,7 +39,11 @@ def test_no_letters(answer: Any) -> None:
         ("ex00_start_here", "iou_by_hand", "0.290", "expected a number, got the text '0.290'"),
         ("ex00_start_here", "iou_by_hand", (0.29,), r"expected a number, got a tuple, \(0.29,\)"),
         ("ex03_build_sqa", "closed_patch", (0, "1/5", 0.25, 0.4), "got the text '1/5'"),
+        ("ex00_start_here", "iou_by_hand", np.array([0.29]), "expected a number, got a ndarray"),
         ("ex03_build_sqa", "closed_patch", (0, 0.2, 0.25), "expected 4 values, got 3"),
+        ("ex03_build_sqa", "closed_patch", np.zeros(3), "expected 4 values, got 3"),
+        ("ex03_build_sqa", "closed_patch", {"a": 0}, "expected a tuple of 4 values, got a dict"),
+        ("ex03_build_sqa", "closed_patch", 0.2, "expected a tuple of 4 values, got the number 0.2"),
         *(
             ("ex04_losses", "area_pushes", pushes, r'expected \{"batch": \(large, small\), "image"')
             for pushes in (
@@ -53,6 +61,56 @@ def test_no_letters(answer: Any) -> None:
 def test_answers_of_another_kind(sheet: str, name: str, answer: Any, expected: str) -> None:
     with pytest.raises(CheckFailed, match=expected):
         check_answer(find_exercise(name, sheet), answer)
+
+
+QUARTERS = [0, 0.2, 0.25, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "name", "answer"),
+    [
+        ("ex00_start_here", "iou_by_hand", Fraction(18, 62)),
+        ("ex00_start_here", "iou_by_hand", torch.tensor(18 / 62)),
+        ("ex03_build_sqa", "closed_patch", QUARTERS),
+        ("ex03_build_sqa", "closed_patch", np.array(QUARTERS)),
+        ("ex03_build_sqa", "closed_patch", torch.tensor(QUARTERS)),
+        ("ex03_build_sqa", "closed_patch", [Fraction(str(one)) for one in QUARTERS]),
+        ("ex06_train_imagenet", "gradient_factor", Fraction(1, 4)),
+        (
+            "ex04_losses",
+            "area_pushes",
+            {"batch": np.array([-1, -1]), "image": torch.tensor([-1, 1])},
+        ),
+    ],
+)
+def test_numbers_come_in_any_form(sheet: str, name: str, answer: Any) -> None:
+    exercise = find_exercise(name, sheet)
+    assert check_answer(exercise, answer).startswith(f"✓ {name} is right")
+    assert judge(exercise, passed(outputs_of(exercise, answer))).startswith(f"✓ {name}")
+
+
+def test_messages_give_what_the_check_has_seen() -> None:
+    flip = find_exercise("convention_flip", "ex01_localization_and_metrics")
+    with pytest.raises(CheckFailed, match=r"The IoU is 0\.500 half-open and 0\.600 with the \+ 1"):
+        check_answer(flip, ((0, 0, 4, 4), (0, 0, 4, 2)))
+    loss = find_exercise("collapsing_loss", "ex04_losses")
+    with pytest.raises(CheckFailed, match=r"0\.\d\d on the object and 0\.0\d on the background"):
+        check_answer(loss, lambda maps, evidence, _: cls_loss(maps, evidence) + (maps**2).mean())
+
+
+def test_a_question_that_a_task_leaves_open_is_answered_afterwards() -> None:
+    for sheet, name, words in (
+        ("ex02_cam_and_tscam", "scale_maps", "becomes 0 everywhere"),
+        ("ex04_losses", "batch_area_loss", "does not depend on the patch"),
+    ):
+        exercise = find_exercise(name, sheet)
+        assert words in check_answer(exercise, exercise.reference)
+
+
+def test_named_tensors_are_compared_where_they_differ_most() -> None:
+    fused = find_exercise("fused_sqa", "ex03_build_sqa")
+    with pytest.raises(CheckFailed, match=r"output: the shape is right, but not the values: at \["):
+        check_answer(fused, lambda q, k, v, gate: v)
 
 
 def test_the_colleague_of_fused_sqa_is_told_that_rows_are_renormalised() -> None:

@@ -24,7 +24,10 @@ def test_students_get_no_solutions_and_no_hidden_tests(course):
         assert mark in kept and mark not in given
     assert "# YOUR CODE HERE\n    raise NotImplementedError()" in given
     with zipfile.ZipFile(course / "student_edition.zip") as archive:
-        assert b"SOLUTION" not in archive.read(f"{SHEET}.ipynb")
+        sheet = archive.read(f"{SHEET}.ipynb")
+    assert b"SOLUTION" not in sheet and b"holds the solutions" not in sheet
+    (value,) = (cell for cell in read(course).cells if cell.source.startswith("convention_flip ="))
+    assert value.source.startswith("convention_flip = None  #") and "\n" not in value.source
 
 
 def test_students_get_lessons_that_their_sheets_link_to_and_a_readme(course):

@@ -83,9 +83,18 @@ def test_students_get_stubs_without_hidden_tests():
     stub = "def f(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()\n"
     assert sheets.student_source(code) == stub
     value = "y = None  # yours\n### BEGIN SOLUTION\ny = 3\n### END SOLUTION"
-    assert sheets.student_source(value) == "y = None  # yours\n# YOUR CODE HERE"
+    assert sheets.student_source(value) == "y = None  # yours"
     tests = 'check("y", y)\n### BEGIN HIDDEN TESTS\ncheck("y", y, seed=3)\n### END HIDDEN TESTS'
     assert sheets.student_source(tests) == 'check("y", y)'
+
+
+def test_sheets_with_solutions_say_so_in_their_first_cell_alone():
+    for name in registry.sheets():
+        book = nbformat.read(sheets.project_root() / "notebooks" / "course" / f"{name}.ipynb", 4)
+        own = sheets.teacher_notebook(name, sheets.source_path(name).read_text())
+        assert book.cells[0].source == f"{own.cells[0].source}\n\n{sheets.NOTICE}"
+        assert sheets.without_notice(book.cells[0].source) == own.cells[0].source
+        assert nbformat.writes(book).count("student_edition.zip") == 1
 
 
 def test_names_of_sheets_may_be_short():

@@ -63,6 +63,14 @@ def a_new_tensor(maps, *_):
     return torch.tensor(float((maps * (1 - maps)).mean().detach()), requires_grad=True)
 
 
+def masked_at(level):
+    def attend(q, k, v, gate):
+        mask = (gate > level)[:, None, None, :]
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    return attend
+
+
 TOLD = [
     ("block_map", softmax_over_patches, "a softmax takes the place of the sigmoid"),
     ("batch_area_loss", a_new_tensor, "the loss has no gradient"),
@@ -71,6 +79,7 @@ TOLD = [
         lambda maps, target: ((maps > 0.3).float().mean() - target) ** 1,
         "the area is counted above a threshold",
     ),
+    ("fused_sqa", masked_at(0.3), "the gate is made a mask of yes and no"),
     ("bootstrap_interval", other_draws, "the methods are scored on different draws"),
     (
         "without_conflict",
@@ -86,6 +95,7 @@ TOLD = [
 ]
 NOT_TOLD = [
     ("block_map", lambda q, k: torch.zeros(2, 3, 3)),
+    ("fused_sqa", lambda q, k, v, gate: v * gate[:, None, :, None]),
     ("batch_area_loss", lambda maps, target: (maps.mean() - target).abs() / 2),
     ("bootstrap_interval", lambda first, second, draws: (-5.0, 35.0)),
     ("without_conflict", lambda g, h: g),

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 import yaml
 
+from satkit.course.sheets import with_notice
 from satkit.notebooks import list_notebooks, stated_minutes
 from satkit.site import broken_links, build, external_links, pages, reference, render
 
@@ -132,11 +133,17 @@ def test_solutions_can_be_left_out():
     ast.parse(code)  # what is left is code still
 
 
+def test_the_notice_of_the_edition_with_solutions_is_left_out():
+    first = pages.exercise_page(with_notice(sheet()), solutions=True).cells[0].source
+    assert first == pages.exercise_page(sheet(), solutions=True).cells[0].source
+    assert "student_edition" not in first
+
+
 def test_a_stub_before_the_solution_is_kept():
     source = "answer = None\n### BEGIN SOLUTION\nanswer = 3\n### END SOLUTION"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     stub, solution = pages.exercise_page(notebook, solutions=True).cells
-    assert "answer = 3" not in stub.source and stub.source.startswith("answer = None\n")
+    assert stub.source == "answer = None"
     assert solution.source == "answer = None\nanswer = 3"
 
 

@@ -126,8 +126,10 @@ check("normalization_loss", normalization_loss, seed=20_231)
 #
 # {{collapsing_loss}}
 #
-# The toy of the lesson again: maps without a network are optimised directly. The evidence for the
-# class is 1 on the object and 0 elsewhere, and a skip connection carries it around the map. With the
+# A toy like the lesson's: maps without a network are optimised directly, and a skip connection
+# carries the evidence around the map. Two things are simpler here: the evidence for the class is 1
+# on the object and 0 elsewhere, without a brighter head and noise; and a loss is a function of
+# `(maps, evidence, target)`, which `descend(loss, evidence, target)` follows for 100 steps. With the
 # class loss alone, the object's patches open a little, and nothing ever closes:
 
 # %%
@@ -141,7 +143,7 @@ figures.show(figures.map_sheet({"evidence": evidence[0], "L_cls alone": maps[0]}
 
 # %% [markdown]
 # Write a loss with which the maps **become dark, on the object as well, although `cls_loss` is part
-# of the sum**. The lesson has the formula; write it here without looking. `cls_loss` is the lesson's
+# of the sum**: after `descend`, the mean of all patches is below 0.05. The lesson has the formula; write it here without looking. `cls_loss` is the lesson's
 # $\log(1 + e^{-s})$; see `help(cls_loss)`. To look at your result:
 # `figures.show(figures.map_sheet({"mine": descend(collapsing_loss, evidence, target)[0]}))`.
 

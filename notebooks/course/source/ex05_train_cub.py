@@ -113,7 +113,7 @@ check("cosine_lr", cosine_lr, seed=20_231)
 # | 3 | $\mathcal L_{ba}$ | 0.35 | 0.01 | 0.65 | 0.15 | nan |
 # | 3 | $\mathcal L_{norm}$ | 0.00 | 0.03 | 0.01 | 0.25 | nan |
 #
-# Give each log its letter. Not every letter need occur.
+# Give each log its letter. Not every letter need occur. No training ends at an area of 0.70.
 #
 # - **A** the classifier learns nothing (are the labels mixed up?);
 # - **B** the map stays as it was at the start (is the spatial token frozen?);

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from satkit import boxes
-from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, plain
+from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial, plain
 
 DELTAS = (0.3, 0.5, 0.7)
 
@@ -44,6 +44,15 @@ def _iou_last_pixel(a: np.ndarray, b: np.ndarray) -> float:
     return _iou(a, b, extra=1.0)
 
 
+def _iou_enclosing(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
+    return float(sides.prod() / (np.maximum(a[2:], b[2:]) - np.minimum(a[:2], b[:2])).prod())
+
+
+def _iou_percent(a: np.ndarray, b: np.ndarray) -> float:
+    return 100 * _iou(a, b)
+
+
 def _pairs(rng: np.random.Generator) -> Iterator[Arguments]:
     for _ in range(8):
         corners = rng.uniform(0, 100, (2, 2, 2)).round(1)
@@ -58,18 +67,28 @@ def _pairs(rng: np.random.Generator) -> Iterator[Arguments]:
 # --------------------------------------------------------------------------------------------------
 
 
-def _verdicts(pair: Any) -> dict[str, bool]:
-    """Whether a pair of boxes counts as right under each convention."""
+IOUS = ("IoU half-open", "IoU with the + 1")
+
+
+def _verdicts(pair: Any) -> dict[str, bool | float]:
+    """Whether a pair of boxes counts as right under each convention, and its IoUs."""
     ends = np.asarray(pair, dtype=float)
     if ends.shape != (2, 4) or (ends[:, 2:] <= ends[:, :2]).any() or (ends % 1 != 0).any():
         raise CheckFailed(
             f"convention_flip is {plain(pair)!r}; expected two boxes of four whole numbers each, "
             "((x0, y0, x1, y1), (x0, y0, x1, y1)), with x1 > x0 and y1 > y0"
         )
-    return {
-        convention: bool(boxes.iou(ends[:1], ends[1:], convention)[0, 0] >= 0.5)
+    half_open, official = (
+        float(boxes.iou(ends[:1], ends[1:], convention)[0, 0])
         for convention in ("half_open", "official")
-    }
+    )
+    verdicts = {"half_open": half_open >= 0.5, "official": official >= 0.5}
+    return verdicts | dict(zip(IOUS, (half_open, official), strict=True))
+
+
+def _both_ious(trial: Trial) -> str:
+    half_open, official = (trial.given[key] for key in IOUS)
+    return f"The IoU is {half_open:.3f} half-open and {official:.3f} with the + 1."
 
 
 # --------------------------------------------------------------------------------------------------
@@ -199,6 +218,20 @@ def _pxap_without_last(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) 
     return float(100 * (precision[:-1] * -np.diff(recall)).sum())
 
 
+def _pxap_trapezoid(
+    precision_at_end: float | None,
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    """Area under straight lines, down to recall 0 at some precision; None where it stops before."""
+
+    def area(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
+        precision, recall = _precision_recall(maps, masks, levels)
+        if precision_at_end is not None:
+            precision, recall = np.append(precision, precision_at_end), np.append(recall, 0)
+        return float(100 * ((precision[:-1] + precision[1:]) / 2 * -np.diff(recall)).sum())
+
+    return area
+
+
 def _pxap_above(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
     above = [maps > level for level in levels]
     hits = np.array([(masks & one).sum() for one in above])
@@ -260,6 +293,17 @@ EXERCISES = (
                 "count the end as part of the box; the next exercise shows what it does.",
                 _iou_last_pixel,
             ),
+            Misconception(
+                "the union is taken for the box around both",
+                "The box that encloses both also has corners that neither covers. The union is "
+                "area(a) + area(b) − common.",
+                _iou_enclosing,
+            ),
+            Misconception(
+                "percent are given",
+                "IoU is a share between 0 and 1.",
+                _iou_percent,
+            ),
         ),
         cases=_pairs,
     ),
@@ -278,6 +322,7 @@ EXERCISES = (
                 "Both IoUs are at least 0.5, and exactly 0.5 counts as right, too. Make the "
                 "half-open IoU a little smaller: it has to be below 0.5.",
                 ((0, 0, 4, 4), (0, 0, 4, 2)),
+                seen=_both_ious,
             ),
             Misconception(
                 "both conventions call this pair wrong",
@@ -285,9 +330,11 @@ EXERCISES = (
                 "why small objects suffer from a mix of conventions); bring the half-open IoU "
                 "closer to 0.5.",
                 ((0, 0, 200, 200), (0, 0, 100, 190)),
+                seen=_both_ious,
             ),
         ),
         run=_verdicts,
+        noted=IOUS,
     ),
     Exercise(
         name="gt_known",
@@ -431,6 +478,13 @@ EXERCISES = (
                 "Beyond the highest level nothing is claimed and recall is 0. The step from the "
                 "last level down to 0 is part of the area.",
                 _pxap_without_last,
+            ),
+            Misconception(
+                "levels are joined by straight lines",
+                "PxAP is a sum of rectangles, not of trapezoids: up to the next level, recall "
+                "falls at the precision of the lower level, as the formula says.",
+                _pxap_trapezoid(None),
+                also=(_pxap_trapezoid(0.0), _pxap_trapezoid(1.0)),
             ),
             Misconception(
                 "a pixel exactly at the level is not claimed",

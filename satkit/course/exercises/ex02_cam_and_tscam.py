@@ -79,6 +79,10 @@ def _scale_by_maximum(maps: Tensor) -> Tensor:
     return maps / (maps.amax(dim=(1, 2), keepdim=True) + EPSILON)
 
 
+def _scale_by_bare_maximum(maps: Tensor) -> Tensor:
+    return maps / maps.amax(dim=(1, 2), keepdim=True)
+
+
 def _scale_without_epsilon(maps: Tensor) -> Tensor:
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     return (maps - low) / (high - low)
@@ -146,6 +150,10 @@ def _tscam_crop_end(attention: Tensor, class_map: Tensor) -> Tensor:
 
 def _tscam_mean_of_blocks(attention: Tensor, class_map: Tensor) -> Tensor:
     return _tscam_map(attention, class_map) / len(attention)
+
+
+def _tscam_sum_of_heads(attention: Tensor, class_map: Tensor) -> Tensor:
+    return _tscam_map(attention, class_map) * attention.shape[1]
 
 
 def _tscam_attention_only(attention: Tensor, class_map: Tensor) -> Tensor:
@@ -243,6 +251,7 @@ EXERCISES = (
                 "Divided by its maximum alone, a map does not begin at 0, and a threshold means "
                 "something else in each image. Subtract the minimum first.",
                 _scale_by_maximum,
+                also=(_scale_by_bare_maximum,),
             ),
             Misconception(
                 "the minimum is not subtracted",
@@ -265,6 +274,8 @@ EXERCISES = (
             ),
         ),
         cases=_raw_maps,
+        afterword="A constant map becomes 0 everywhere, 0 / 1e-5; without the 1e-5 it would be "
+        "0 / 0, which is NaN.",
     ),
     Exercise(
         name="tscam_map",
@@ -312,6 +323,12 @@ EXERCISES = (
                 "After min-max scaling that would draw the same box, but the formula has a sum "
                 "over the blocks: the mean is taken over heads only.",
                 _tscam_mean_of_blocks,
+            ),
+            Misconception(
+                "the heads are added up",
+                "After min-max scaling that would draw the same box, but the formula averages over "
+                "the heads: the sum is over blocks only.",
+                _tscam_sum_of_heads,
             ),
             Misconception(
                 "the class map is left out",

@@ -63,6 +63,10 @@ def _block_map_sum_of_heads(q: Tensor, k: Tensor) -> Tensor:
     return _crop(_similarity(q, k).sum(dim=1).sigmoid())
 
 
+def _block_map_raw(q: Tensor, k: Tensor) -> Tensor:
+    return _crop(_similarity(q, k).mean(dim=1))
+
+
 def _block_map_unscaled(q: Tensor, k: Tensor) -> Tensor:
     return _crop((_similarity(q, k) * q.shape[-1] ** 0.5).mean(dim=1).sigmoid())
 
@@ -119,6 +123,24 @@ def _masked_by_log(q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
 
 def _masked_by_gate(q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
     return scaled_dot_product_attention(q, k, v, attn_mask=gate[:, None, None, :])
+
+
+def _masked_at(level: float) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """Ordinary attention to the tokens whose gate is above a level."""
+    return lambda q, k, v, gate: scaled_dot_product_attention(
+        q, k, v, attn_mask=(gate > level)[:, None, None, :]
+    )
+
+
+def _masks(trials: list[Trial]) -> bool:
+    """Symptom: each output is that of a mask, whichever the level."""
+    return all(
+        any(
+            same(trial.given[OUTPUT], _masked_at(float(level))(*trial.arguments), 1e-5)
+            for level in trial.arguments[3].flatten().sort().values[:-1]
+        )
+        for trial in trials
+    )
 
 
 def _ungated(q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
@@ -201,6 +223,12 @@ EXERCISES = (
                 "The sigmoid asks each token for itself, and all parts of a bird can be near 1.",
                 _block_map_softmax,
                 _tokens_compete,
+            ),
+            Misconception(
+                "the sigmoid is left out",
+                "A similarity can be negative or larger than 1. The sigmoid turns it into the "
+                "probability that the token belongs to the object.",
+                _block_map_raw,
             ),
             Misconception(
                 "the sigmoid comes before the mean over heads",
@@ -433,6 +461,13 @@ EXERCISES = (
                 "could not teach the map.",
                 _ungated,
                 _gives(_ungated),
+            ),
+            Misconception(
+                "the gate is made a mask of yes and no",
+                "A boolean mask leaves tokens out or lets them pass whole, and the softmax shares "
+                "out anew. The gate has values between 0 and 1: each answer is dimmed by its own.",
+                _masked_at(0.5),
+                _masks,
             ),
             Misconception(
                 "the gate works twice",

@@ -188,6 +188,8 @@ def _maps_and_kernel(rng: np.random.Generator) -> Iterator[Arguments]:
 # --------------------------------------------------------------------------------------------------
 
 END, CLASS = "the maps end", "the class has a say"
+MEANS = ("mean on the object", "mean on the background")
+DARK, OPEN = 0.05, 0.4  # mean of dark maps, and of open ones
 
 
 def _collapsing(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
@@ -198,6 +200,18 @@ def _held(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
     return cls_loss(maps, evidence) + reference_batch_area(maps, target)
 
 
+def _object_spared(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence) + (maps * (1 - evidence)).mean()
+
+
+def _background_spared(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence) + (maps * evidence).mean()
+
+
+def _squares(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return cls_loss(maps, evidence) + maps.square().mean()
+
+
 def _class_alone(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
     return cls_loss(maps, evidence)
 
@@ -206,24 +220,54 @@ def _area_alone(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
     return area_loss(maps)
 
 
+def _slope(answer: Any, level: float, evidence: Tensor, target: float) -> Tensor | None:
+    """Gradient of an answer's loss at maps of one value; None where it gives no loss."""
+    maps = torch.full_like(evidence, level).requires_grad_()
+    loss = answer(maps, evidence, target)
+    if loss is None:
+        return None
+    slope = gradient(loss, maps)
+    if slope is None:
+        raise CheckFailed(
+            "collapsing_loss has no gradient with respect to the maps, so nothing moves; "
+            "compute it from `maps` with PyTorch alone, without float() or .item()"
+        )
+    return slope
+
+
 def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | None:
     """How maps end under a loss, and whether the loss depends on the evidence."""
-    maps = torch.full_like(evidence, 0.5).requires_grad_()
-    gradients = []
-    for seen in (evidence, evidence.roll(SIDE // 2, dims=1)):
-        loss = answer(maps, seen, target)
-        if loss is None:
-            return None
-        slope = gradient(loss, maps)
-        if slope is None:
-            raise CheckFailed(
-                "collapsing_loss has no gradient with respect to the maps, so nothing moves; "
-                "compute it from `maps` with PyTorch alone, without float() or .item()"
-            )
-        gradients.append(slope)
-    area = float(descend(answer, evidence, target).mean())
-    end = "empty" if area < 0.05 else "open" if area > 0.4 else "neither empty nor open"
-    return {END: end, CLASS: not torch.allclose(gradients[0], gradients[1], atol=1e-9)}
+    slope = _slope(answer, 0.5, evidence, target)
+    if slope is None:
+        return None
+    elsewhere = _slope(answer, 0.5, evidence.roll(SIDE // 2, dims=1), target)
+    below = _slope(answer, target / 2, evidence, target)
+    has_say = elsewhere is not None and not torch.allclose(slope, elsewhere, atol=1e-9)
+    turns = below is not None and bool(below[evidence == 0].mean() < 0)
+    maps = descend(answer, evidence, target)
+    on_object, on_background = (float(maps[evidence == kind].mean()) for kind in (1, 0))
+    end = _end(float(maps.mean()), on_object, on_background, turns)
+    return {END: end, CLASS: has_say, MEANS[0]: on_object, MEANS[1]: on_background}
+
+
+def _end(area: float, on_object: float, on_background: float, turns: bool) -> str:
+    """How maps end, in words; `turns` says whether the loss opens maps of a small area."""
+    if area < DARK:
+        return "dark"
+    if min(on_object, on_background) > OPEN:
+        return "open"
+    if turns:
+        return "held at a target"
+    if on_object > OPEN:
+        return "open on the object"
+    return "open on the background" if on_background > OPEN else "half dark"
+
+
+def _both_means(trial: Trial) -> str:
+    on_object, on_background = (trial.given[key] for key in MEANS)
+    return (
+        f"The maps end at {on_object:.2f} on the object and {on_background:.2f} on the background."
+    )
 
 
 def _ends(end: str) -> Callable[[list[Trial]], bool]:
@@ -299,6 +343,8 @@ EXERCISES = (
             ),
         ),
         cases=_maps_and_target,
+        afterword="The gradient of each patch is 1 / (B h w) above λ and −1 / (B h w) below it: "
+        "it does not depend on the patch.",
         run=_loss_and_gradient,
     ),
     Exercise(
@@ -420,23 +466,50 @@ EXERCISES = (
             ),
             Misconception(
                 "nothing asks for a dark background, or too weakly",
-                "The maps end as open as they began, or more. The class loss only ever adds; the "
+                "That is as open as they began, or more. The class loss only ever adds; the "
                 "area has to be pushed down. If your loss does that, try a larger weight.",
                 _class_alone,
                 _ends("open"),
+                seen=_both_means,
             ),
             Misconception(
-                "something still holds the maps",
-                "They end neither empty nor open. An area term with a target stops at the target; "
-                "without a skip connection the class needs the map; and with a small weight it "
-                "takes longer. A term that is 0 on the object leaves the object open. Which area "
+                "a target holds the maps",
+                "Your loss turns round at a target: below it, it opens the maps again. Which area "
                 "term of the lesson knows no target?",
                 _held,
-                _ends("neither empty nor open"),
+                _ends("held at a target"),
+                seen=_both_means,
+            ),
+            Misconception(
+                "the object stays open",
+                "There the class pushes up harder than your area term pushes down. The term has to "
+                "act on all patches, and `cls_loss` has to keep its skip connection (skip=1): "
+                "without it the class needs the map.",
+                _object_spared,
+                _ends("open on the object"),
+                seen=_both_means,
+            ),
+            Misconception(
+                "the background stays open",
+                "Your loss pushes the object down, and little else. The area term has to act on "
+                "all patches.",
+                _background_spared,
+                _ends("open on the background"),
+                seen=_both_means,
+            ),
+            Misconception(
+                "the maps fall too slowly",
+                "Your loss pushes them down everywhere, but too weakly for 100 steps: its weight "
+                "is small, or its push fades near 0, as that of a square does. Take a push that is "
+                "as strong at every area, at full weight.",
+                _squares,
+                _ends("half dark"),
+                seen=_both_means,
             ),
         ),
         cases=_evidence_and_target,
         run=_outcome,
+        noted=MEANS,
     ),
     Exercise(
         name="why_it_collapses",

@@ -130,6 +130,10 @@ def _cosine_degrees(step: int, steps: int, lr: float, min_lr: float) -> float:
     return min_lr + (lr - min_lr) * (1 + math.cos(180 * step / steps)) / 2
 
 
+def _cosine_without_pi(step: int, steps: int, lr: float, min_lr: float) -> float:
+    return min_lr + (lr - min_lr) * (1 + math.cos(step / steps)) / 2
+
+
 def _steps(rng: np.random.Generator) -> Iterator[Arguments]:
     steps = int(rng.integers(50, 500))
     lr = float(rng.uniform(0.1, 0.5))
@@ -285,6 +289,12 @@ EXERCISES = (
                 _cosine_degrees,
             ),
             Misconception(
+                "the angle ends at 1 instead of π",
+                "cos(step / steps) falls from 1 to 0.54 only. Half a wave takes the angle from 0 "
+                "to π.",
+                _cosine_without_pi,
+            ),
+            Misconception(
                 "the rate falls along a line",
                 "A line falls at the same speed all the time; the cosine begins and ends slowly.",
                 _linear,
@@ -343,8 +353,8 @@ EXERCISES = (
             _fails(
                 "log 1",
                 "F",
-                "L_norm near 0: each patch is decided. L_ba of 0.35 = λ: the area is 0. So all "
-                "patches say no.",
+                "L_norm near 0: each patch is decided. L_ba of 0.35 = λ: the area is 0 (or 0.70, "
+                "which the text rules out). So all patches say no.",
             ),
             _fails(
                 "log 2",

@@ -5,6 +5,40 @@ from tests.course.wrong_answers import Wrong
 WRONG = [
     Wrong(
         exercise="iou",
+        misconception="percent are given",
+        code="""
+import numpy as np
+
+
+def iou(a, b):
+    w, h = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
+    union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - w * h
+    return 100 * w * h / union
+""",
+    ),
+    Wrong(
+        exercise="iou",
+        misconception="the union is taken for the box around both",
+        code="""
+def iou(a, b):
+    w = max(0, min(a[2], b[2]) - max(a[0], b[0]))
+    h = max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return w * h / union
+""",
+    ),
+    Wrong(
+        exercise="pxap",
+        misconception="levels are joined by straight lines",
+        code="""
+def pxap(maps, masks, levels):
+    claimed = np.array([(maps >= level).sum() for level in levels])
+    hits = np.array([(maps[masks] >= level).sum() for level in levels])
+    return -100 * np.trapezoid(hits / claimed, hits / masks.sum())
+""",
+    ),
+    Wrong(
+        exercise="iou",
         misconception="the common area is counted twice",
         code="""
 def iou(a, b):

@@ -4,6 +4,22 @@ from tests.course.wrong_answers import Wrong
 
 WRONG = [
     Wrong(
+        exercise="scale_maps",
+        misconception="only the maximum is scaled",
+        code="""
+def scale_maps(maps):
+    return torch.stack([m / m.max() for m in maps])
+""",
+    ),
+    Wrong(
+        exercise="tscam_map",
+        misconception="the heads are added up",
+        code="""
+def tscam_map(attention, class_map):
+    return attention.sum(dim=(0, 1))[0, 1:].reshape(class_map.shape) * class_map
+""",
+    ),
+    Wrong(
         exercise="class_map",
         misconception="the first image's class is used for all",
         code="""

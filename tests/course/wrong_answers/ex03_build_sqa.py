@@ -5,6 +5,28 @@ from tests.course.wrong_answers import Wrong
 WRONG = [
     Wrong(
         exercise="block_map",
+        misconception="the sigmoid is left out",
+        code="""
+def block_map(q, k):
+    similarity = (q[:, :, -1:] * k).sum(dim=-1).mean(dim=1) / q.shape[-1] ** 0.5
+    n = int((k.shape[2] - 2) ** 0.5)
+    return similarity[:, 1:-1].reshape(-1, n, n)
+""",
+    ),
+    Wrong(
+        exercise="fused_sqa",
+        misconception="the gate is made a mask of yes and no",
+        code="""
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def fused_sqa(q, k, v, gate):
+    mask = (gate > 0.4)[:, None, None, :]
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask)
+""",
+    ),
+    Wrong(
+        exercise="block_map",
         misconception="the sigmoid comes before the mean over heads",
         code="""
 import torch

@@ -4,6 +4,38 @@ from tests.course.wrong_answers import Wrong
 
 WRONG = [
     Wrong(
+        exercise="collapsing_loss",
+        misconception="the maps fall too slowly",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return cls_loss(maps, evidence) + (maps**2).mean()
+""",
+    ),
+    Wrong(
+        exercise="collapsing_loss",
+        misconception="the object stays open",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return cls_loss(maps, evidence, skip=0.0) + maps.mean()
+""",
+    ),
+    Wrong(
+        exercise="collapsing_loss",
+        misconception="the background stays open",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return cls_loss(maps, evidence) + (maps * evidence).sum() / maps.numel()
+""",
+    ),
+    Wrong(
+        exercise="collapsing_loss",
+        misconception="a target holds the maps",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return cls_loss(maps, evidence) + 3 * (maps.mean() - target).square()
+""",
+    ),
+    Wrong(
         exercise="batch_area_loss",
         misconception="the loss has no gradient",
         code="""
@@ -92,7 +124,7 @@ def normalization_loss(maps, kernel):
     ),
     Wrong(
         exercise="collapsing_loss",
-        misconception="something still holds the maps",
+        misconception="a target holds the maps",
         code="""
 def collapsing_loss(maps, evidence, target):
     l_ba = (maps.mean() - target).abs()
@@ -146,7 +178,7 @@ area_pushes = {"batch": (-1, 0), "image": (-1, 1)}
     ),
     Wrong(
         exercise="collapsing_loss",
-        misconception="something still holds the maps",
+        misconception="the object stays open",
         code="""
 def collapsing_loss(maps, evidence, target):
     return cls_loss(maps, evidence) + (maps * (1 - evidence)).mean()

@@ -4,6 +4,14 @@ from tests.course.wrong_answers import Wrong
 
 WRONG = [
     Wrong(
+        exercise="cosine_lr",
+        misconception="the angle ends at 1 instead of π",
+        code="""
+def cosine_lr(step, steps, lr, min_lr):
+    return min_lr + 0.5 * (lr - min_lr) * (1 + math.cos(step / steps))
+""",
+    ),
+    Wrong(
         exercise="decayed",
         misconception="the scales of normalization layers are decayed",
         code="""
