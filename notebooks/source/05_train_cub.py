@@ -139,7 +139,7 @@ from satkit.figures import loss_curves
 show(loss_curves(run.steps))
 
 # %%
-run.steps.head(3).round(3)  # what the first steps logged
+run.steps.drop(columns="lr").head(3).round(3)  # what the first steps logged
 
 # %% [markdown]
 # <details><summary>Answer</summary>
