@@ -95,6 +95,23 @@ def test_line_chart_draws_what_it_is_given():
     assert chart.alt == "points against K, 1 to 2: a from 3 to 4."
 
 
+def test_line_chart_has_no_ticks_between_counts():
+    for x, whole in (([1, 5, 20], True), ([0.1, 0.2, 0.4], False)):
+        chart = figures.line_chart(x, {"a": [3.0, 4.0, 5.0]}, xlabel="runs", ylabel="points")
+        ticks = chart.figure.axes[0].get_xticks()
+        assert np.array_equal(ticks, np.round(ticks)) == whole
+
+
+def test_bar_chart_breaks_the_names_of_groups_only_where_they_need_it():
+    table = pd.DataFrame({"a": [1, 2, 3]}, index=["best of 20 on test", "the longest name", "two"])
+    axis = figures.bar_chart(table, ylabel="points").figure.axes[0]
+    labels = [label.get_text() for label in axis.get_xticklabels()]
+    assert labels == ["best of 20 on test", "the longest name", "two"]
+    many = pd.concat([table] * 3)
+    axis = figures.bar_chart(many, ylabel="points").figure.axes[0]
+    assert axis.get_xticklabels()[0].get_text() == "best of\n20 on\ntest"
+
+
 def test_bar_chart_draws_every_value():
     table = pd.DataFrame({"honest": [80.0, 70.0], "inflated": [90.0, 71.5]}, index=["one", "two"])
     chart = figures.bar_chart(table, ylabel="GT-known Loc")

@@ -325,6 +325,9 @@ def test_bird_part_follows_its_controls_and_says_that_maps_are_made_up(shown):
 
 def test_bird_part_asks_runs(shown):
     widget = lab.draw_own_bird({"CAM": FakeRun("cam", 0.3), "SAT": FakeRun("sat", 0.4)})
-    assert "CAM at 0.50" in shown[0].alt and "made up" not in shown[0].alt
+    assert "CAM at 0.30" in shown[0].alt and "SAT at 0.40" in shown[0].alt
+    assert "made up" not in shown[0].alt
+    controls_of(widget)[0]["one threshold for all methods"].value = True
+    assert "SAT at 0.50" in controls_of(widget)[2].value
     controls_of(widget)[0]["species (1–20)"].value = 4
     assert SPECIES[3].name in controls_of(widget)[2].value

@@ -141,8 +141,10 @@ draw_own_bird(seed=settings.seed)
 # <details><summary>Answer</summary>
 #
 # *occlusion*: where something stands before the bird, its map has a gap, and the largest piece is
-# only a part of the bird. Two birds (*multiple*) cost little, since the nearer of the two true boxes
-# counts. *context* costs this map nothing, as it was made from the truth; a network has no such luck.
+# only a part of the bird. *partial* costs some boxes, too: where the image's edge leaves little but
+# a thin tail, few patches are full of bird, and much of the map falls below half its maximum. Two
+# birds (*multiple*) cost little, since the nearer of the two true boxes counts. *context* costs this
+# map nothing, as it was made from the truth; a network has no such luck.
 #
 # </details>
 #

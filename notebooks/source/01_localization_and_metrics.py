@@ -70,7 +70,8 @@ figures.show(
 #
 # - *ideal*: the share of bird in each patch;
 # - *head only*: what a classifier needs that tells species by their heads;
-# - *uneven*: head bright, the rest at 0.45, blurred and noisy. This one is the most like real maps.
+# - *uneven*: head at 1 and the rest at 0.45, then noise and blur, which may put the brightest patch
+#   elsewhere. This one is the most like real maps.
 
 # %%
 from satkit.lessons import simulate_map
@@ -146,8 +147,9 @@ figures.show(figures.map_sheet(steps, boxes={"4 + 5 largest, box": [box]}))
 # $$\text{IoU}(A, B) = \frac{|A \cap B|}{|A \cup B|}$$
 #
 # A box counts as right if its IoU with a true box is at least δ = 0.5. There is a trap already
-# here: SAT's, TS-CAM's and wsolevaluation's programs take a width as `x1 - x0 + 1`, as if the last
-# column were in the box, though they draw the predicted box half-open.
+# here: three programs take a width as `x1 - x0 + 1`, as if the last column were in the box, though
+# they draw the predicted box half-open. They are those of SAT, of TS-CAM (the localizer of notebook
+# 02) and of *wsolevaluation* (the benchmark of Choe et al., whose rules many papers use).
 
 
 # %%
@@ -205,8 +207,9 @@ figures.show(
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The head-only map is *perfect for classification* and fails as a localization: its box holds the
-# head. This is the conflict that the paper starts from (Sec. 1).
+# The *ideal* map has the best box, off by no more than parts of a patch. *Uneven* comes next: thin
+# ends fall below τ, or noise hangs on to the bird. The *head-only* map is the worst. It would do for
+# a classifier, but its box holds the head. This is the conflict that the paper starts from (Sec. 1).
 #
 # </details>
 #
@@ -289,6 +292,15 @@ explore_threshold(
 )
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The drawings decide which image it is: the one whose dashed curve is lowest at the set's τ. Where
+# that curve peaks tells why. *Right* of the set's τ: background lies above τ and hangs on to the
+# bird, so the box is too large. *Left* of it: dim parts of the bird lie below τ or are cut off, so
+# the box is too small.
+#
+# </details>
+#
 # The dashed line is what you would tune if every image could have its own τ: most of them peak
 # somewhere else than the set does. Section 7 counts what that would be worth.
 #
@@ -416,6 +428,10 @@ print(f"pooled, one τ: {piou:.2f}; mean of each image's own peak: {mean_of_peak
 # | values | float | 8 bit | 8 bit |
 # | «largest» | most pixels | largest outline area | largest outline area |
 # | thresholds | .30 .35 .40 .45 | one, given | 0 to 1 in steps of .001 |
+#
+# *8 bit*: the map is rounded to whole numbers from 0 to 255 before the threshold. *Largest outline
+# area*: each piece counts with the area inside its outline, holes included; *most pixels* leaves
+# holes out.
 #
 # **Before you run the next cell:** after SAT's order, is the maximum of a map still 1?
 

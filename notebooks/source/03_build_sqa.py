@@ -250,8 +250,9 @@ print("map of one block", tuple(block_map.shape), "| all blocks", tuple(output.l
 
 # %% [markdown]
 # The spatial token is in the sequence from the first block on, with a position of its own; in the
-# early blocks it is a token like any other. Only the last blocks are spatial-aware. In the paper's
-# Table 9 three of twelve are best (the paper's numbers, percent):
+# early blocks it is a token like any other. Only the last blocks are *spatial-aware*: they draw a map
+# and are gated by it. In the paper's Table 9, $N$ counts them; three of twelve are best (the paper's
+# numbers, percent):
 
 # %%
 from satkit import paper
@@ -259,7 +260,8 @@ from satkit import paper
 paper.wide("table9").filter(like="GT-k. Loc")
 
 # %% [markdown]
-# There, one or two blocks are not the *last* ones:
+# Its caption says which blocks they are: $N = 1$ means block 10 and not 12, $N = 2$ blocks 10 and
+# 11. From $N = 3$ on, they are the last $N$:
 
 # %%
 from satkit.model import spatial_block_indices
@@ -315,7 +317,8 @@ def share_before(m, logit):
 m = torch.linspace(0, 1, 50)
 for logit in torch.tensor([-2.0, 2.0]):
     after, before = share_after(m, logit), share_before(m, logit)
-    print(f"logit {logit:+.0f}: open {after[-1]:.3f}; closed {after[0]:.3f} or {before[0]:.3f}")
+    print(f"logit {logit:+.0f}: open {after[-1]:.3f}; closed after the softmax {after[0]:.3f}, "
+          f"before it {before[0]:.3f}")  # fmt: skip
 
 # %%
 import matplotlib.pyplot as plt
@@ -361,7 +364,8 @@ assert share_before(closed, logit) > share_before(opened, logit), "closed: more 
 # has not, so the gate here is a *simulated* map, the share of bird in each patch; class and spatial
 # token stay open. Choose a patch by a button of the grid or by row and column, and move the gate.
 #
-# **Predict, then click:** a patch of background asks. How much of its row is left after the softmax?
+# **Predict, then click:** first a patch of the bird asks. How much of its row is left after the
+# softmax? Then choose a patch of background. Will more be left of its row, or less?
 
 # %%
 import numpy as np
@@ -384,8 +388,10 @@ explore_attention(trained, bird_images, maps=torch.tensor(shares))
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Only what it gives to the bird and to class and spatial token: the row shrinks to their share.
-# *Before* the softmax the row still sums to 1, and closed patches keep a part of it.
+# Only what a patch gives to the bird and to class and spatial token: its row shrinks to their share.
+# The gate belongs to who *answers*: no row is cut because the patch that asks is background. Less is
+# left where more of the attention lay on background. *Before* the softmax the row still sums to 1,
+# and closed patches keep a part of it.
 #
 # </details>
 #

@@ -72,8 +72,9 @@ print(f"batch area loss {losses.batch_area_loss(M, 0.25):.2f}; the same per imag
 #
 # </details>
 #
-# (In Eq. 7 as printed, λ stands inside the sum; that would be $Bhw\lambda - \overline{M}$. The
-# authors' code computes the formula above, and so do we.)
+# (In Eq. 7 as printed, λ stands inside the sum; that would be $|Bhw\lambda - \overline{M}|$, where
+# $\overline M$ is the mean over all patches of the batch. The authors' code computes the formula
+# above, and so do we.)
 
 # %%
 printed = (torch.full_like(M, 0.25) - M / M.numel()).sum().abs()
@@ -82,9 +83,10 @@ print(f"Eq. 7 as printed, for the same maps: {printed:.2f}")
 # %% [markdown]
 # ### Normalization (Eq. 8), here without its filter
 #
-# $$\mathcal L_{norm} = \frac{1}{HW} \sum_{i,j} M^*(i,j)\,\big(1 - M^*(i,j)\big)$$
+# $$\mathcal L_{norm} = \frac{1}{hw} \sum_{i,j} M^*(i,j)\,\big(1 - M^*(i,j)\big)$$
 #
-# Zero where a patch is 0 or 1, and at most ¼ where it is undecided.
+# $M^*$ is the smoothed map of section 5; until then $M^* = M$. A patch pays nothing at 0 or 1, and at
+# most ¼ where it is undecided.
 
 # %%
 by_hand = (0.09 + 0.09 + 0.25 + 0.09 + 0 + 0.16 + 0 + 0.16) / 8
@@ -221,7 +223,7 @@ assert torch.allclose(pushes["L_norm"], 2 * values - 1, atol=1e-6)
 #
 # ORNet's weighted entropy has the same aim,
 #
-# $$\mathcal L_w = -\frac{1}{HW}\sum \big[M\log M + (1-M)\log(1-M)\big]\;
+# $$\mathcal L_w = -\frac{1}{hw}\sum \big[M\log M + (1-M)\log(1-M)\big]\;
 #   e^{-(M - 0.5)^2 / 2\sigma^2}, \qquad \sigma = 0.1.$$
 
 # %%
@@ -373,11 +375,22 @@ assert table.loc["L_norm, σ = 6", "roughness"] < table.loc["L_norm", "roughness
 #
 # $\mathcal L_{ba}$ dims everything until the mean is λ. $\mathcal L_{area}$ dims everything to
 # nothing. $\mathcal L_{norm}$ decides every patch, but by the noise of the start. The wide kernel
-# makes large connected regions of it; the authors' narrow one smooths a little. $\mathcal L_w$
-# leaves patches half decided. **No term alone finds a bird: none has been told about one.**
+# makes large connected regions of it, most of them dark: of the nine patches that it averages at the
+# border, three or more are zeros from outside. So the border starts below ½, is pushed down, and
+# pulls the next patches down. The authors' narrow kernel smooths a little, and dims little but the
+# border. $\mathcal L_w$ leaves patches half decided. **No term alone finds a bird: none has been told
+# about one.**
 #
 # </details>
 #
+# Is it the border? The wide kernel again, with the border repeated instead of zeros:
+
+# %%
+repeated = descend(lambda m: losses.normalization_loss(m, "gaussian", padding="replicate"))
+print(f"mean area {repeated.mean():.3f}; with zeros {table.loc['L_norm, σ = 6', 'area']:.3f}")
+assert repeated.mean() > 2 * table.loc["L_norm, σ = 6", "area"]
+
+# %% [markdown]
 # ## 7 · With a class signal
 #
 # A *toy* of $\mathcal L_{cls}$: the evidence for the class is strongest on the head, weaker on the
@@ -496,12 +509,15 @@ compared = record(
 table = pd.DataFrame(compared["numbers"]["mean IoU"])
 figures.show(figures.bar_chart(table, ylabel="mean IoU"))
 assert table.loc["L_cls + L_area", "without skip"] > 2 * table.loc["L_cls + L_area", "with skip"]
+assert table.loc["L_cls + L_ba", "without skip"] > table.loc["L_cls + L_ba", "with skip"]
 
 # %% [markdown]
 # Where the evidence *must* pass the map, as in the convolutional networks that $\mathcal L_{area}$
 # was made for, it does no harm: as long as the area exceeds λ, both losses have the same gradient,
-# and the class signal is strong enough to stop it there. It is a toy, but it shows the mechanism; the trained version is an
-# ablation of [05 · Train SAT](05_train_cub.ipynb): `-p area_term area`.
+# and the class signal is strong enough to stop it there. $\mathcal L_{ba}$ ends better without the
+# skip connection, too: a classifier that gets evidence only through the map is not content so soon,
+# and pushes longer for the bird. It is a toy, but it shows the mechanism; a network is trained so by
+# `python -m satkit train -p area_term area`.
 #
 # ### Replay the descent
 #

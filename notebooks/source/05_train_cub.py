@@ -119,6 +119,9 @@ pd.Series(stored["numbers"], dtype=object, name="").to_frame()
 # \mathcal L_{norm}$. The optimizer is AdamW with a constant learning rate, as in the official code.
 # Interrupt it if you like: called again, it goes on where it was. A run that is finished is only
 # opened.
+#
+# λ is set as if the true area were unknown. On Aviary the profile takes the paper's value for
+# CUB-200, although notebook 04 found its birds to be smaller; what that costs, *Try it* asks.
 
 # %%
 run = satkit.train(settings.train)
@@ -126,21 +129,27 @@ print(run.banner())
 
 # %% [markdown]
 # **Predict, then run:** $\mathcal L_{ba}$ is the distance of the batch's mean area from $\lambda$,
-# and $\mathcal L_{norm}$ is at most $0.25$. At the start the map is about 0.5 everywhere. What are
-# the two losses then? Which will fall first?
+# and $\mathcal L_{norm}$ is at most $0.25$. Say that at the start the spatial token has no opinion:
+# its similarity with each patch is 0, so the map is 0.5 everywhere. What are the two losses then?
+# Which will fall first?
 
 # %%
 from satkit.figures import loss_curves
 
 show(loss_curves(run.steps))
 
+# %%
+run.steps.drop(columns="lr").head(3).round(3)  # what the first steps logged
+
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
 # A map of 0.5 everywhere has area 0.5, so $\mathcal L_{ba} = 0.5 - \lambda$, and
 # $\mathcal L_{norm} = 0.5 \cdot 0.5 = 0.25$ (a little less at the border, where the kernel sees
-# zeros). The area should fall first: lowering all patches alike will do. A clear yes or no for each
-# patch needs patches to be told apart, and the class needs most of all.
+# zeros). The table holds the real start: both a bit lower, since real similarities are not 0. Some
+# patches are nearer to yes or no already, and on the whole more of them say no. The area should fall
+# first: lowering all patches alike will do. A clear yes or no for each patch needs patches to be told
+# apart, and the class needs most of all.
 #
 # </details>
 #
@@ -197,6 +206,15 @@ show_grid(np.linspace(0, len(maps) - 1, 6).round().astype(int))
 show_grid(run.predictions["iou"].argsort()[:6].to_numpy())
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Compare each predicted box with the true one. *Too large*: background lies above the threshold;
+# small objects suffer first where λ asks for more area than they have. *Too small*: only a part is
+# above it, or the largest piece is not the whole object. *Elsewhere*: the map answers to something
+# that goes with the class, or the box is around the wrong piece.
+#
+# </details>
+#
 # ## The maps of the single blocks
 #
 # SAT's map is the mean of the maps of three blocks. **Predict, then run:** they are supervised only
@@ -227,6 +245,15 @@ if layers is not None:
     show(figure, f"Three test images and the map of each block; mean areas by block: {areas}.")
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Nothing makes them alike. Each block has its own queries and keys, and $\mathcal L_{ba}$ and
+# $\mathcal L_{norm}$ see the mean only: one block may be too bright if another is dark. So compare
+# the brightness of the blocks, then their shapes. What they agree on, the mean shows clearly; what
+# only one of them marks, it shows dimly.
+#
+# </details>
+#
 # ### Ask a block
 #
 # The attention of any patch in a spatial-aware block, and what the token's own map takes from it.
@@ -240,6 +267,14 @@ is_sat = run.settings.method == "sat"
 explore_attention(run.model(), asked) if is_sat else "only SAT has a spatial token"
 
 # %% [markdown]
+# <details><summary>What to look for</summary>
+#
+# Look at its attention with the gate off: no loss asks a patch to look at its own object, so part of
+# its row may well lie on background. The gate then takes away what the map closes, whoever asks. So
+# what is left lies on the bird as far as the map does, and the row's sum says how much that is.
+#
+# </details>
+#
 # ## Where does the threshold come from?
 #
 # A map becomes a box at a threshold, and the threshold is chosen on images *with* boxes. The
@@ -299,8 +334,9 @@ print(f"best threshold of the test images: {run.metrics['test_threshold']:.2f}, 
 # **The rule, before we look:** two methods are scored on the same test images. Let $d_i$ be the
 # difference of their hits (1 or 0; the mean where there are several seeds) on image $i$. We call one
 # *ahead* if $\bar d$ is larger than two standard errors, $2\,s_d / \sqrt n$, and else say that this
-# run cannot tell them apart. (This covers the chance of the test images. The chance of training is
-# only covered by several `seeds`.)
+# run cannot tell them apart. Here $n$ is the number of images, $\bar d$ the mean of the $d_i$, and
+# $s_d$ their standard deviation. (This covers the chance of the test images. The chance of training
+# is only covered by several `seeds`.)
 
 # %%
 base = settings.train.model_dump()

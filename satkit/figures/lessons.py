@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from satkit.boxes import iou
 from satkit.data.aviary import PART_NAMES
@@ -229,6 +231,8 @@ def line_chart(x: Array, lines: Mapping[str, Array], *, xlabel: str, ylabel: str
         axis.plot(at, y, LINES[i % 4], label=name, color=COLORS[i], lw=2)
         said.append(f"{name} from {y[0]:.3g} to {y[-1]:.3g}")
     axis.legend()
+    if np.array_equal(at, np.round(at)):  # counts: no ticks between them
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     span = f"{at[0]:g} to {at[-1]:g}"
     return Illustration(figure, f"{ylabel} against {xlabel}, {span}: {'; '.join(said)}.")
 
@@ -251,7 +255,8 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
         at = np.arange(len(table)) + (i - (len(table.columns) - 1) / 2) * width
         bars = axis.bar(at, table[name], width * 0.95, label=name, color=COLORS[i])
         axis.bar_label(bars, fmt="%.3g", fontsize=8)
-    names = [str(name).replace(" ", "\n") for name in table.index]
+    letters = int(10 * figure.get_figwidth() / len(table))  # that a line below a group has room for
+    names = [fill(str(name), letters, break_long_words=False) for name in table.index]
     axis.set_xticks(range(len(table)), names)
     axis.legend(ncols=len(table.columns), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     said = [f"{row}: " + ", ".join(f"{n} {v:.3g}" for n, v in values.items())

@@ -23,6 +23,7 @@ from satkit.results import Run
 #: Postures by what the bird sits, stands or swims on; "any" takes what comes
 POSTURES = ("any", "branch", "ground", "water", "flight")
 SIZE = 160  # pixels
+SHARED = "together"  # control: one threshold for all runs
 
 
 def draw_own_bird(runs: Mapping[str, Run] | None = None, *, seed: int = 0) -> Any:
@@ -30,7 +31,8 @@ def draw_own_bird(runs: Mapping[str, Run] | None = None, *, seed: int = 0) -> An
 
     Args:
         runs: Finished runs by the name of the method. Without any, no network is asked: the maps
-            are simulated, one of the whole bird and one of its head alone, and say so.
+            are simulated, one of the whole bird and one of its head alone, and say so. Each run
+            has its own threshold, unless one for all is asked for.
         seed: Of the drawings.
 
     Returns:
@@ -38,22 +40,27 @@ def draw_own_bird(runs: Mapping[str, Run] | None = None, *, seed: int = 0) -> An
     """
     hard = [name for name in DIFFICULTIES if name != "label_error"]  # that one changes no pixel
     models = {name: run.model() for name, run in (runs or {}).items()}
+    own = {name: float(run.metrics["threshold"]) for name, run in (runs or {}).items()}
 
-    def draw(species: int, posture: str, pose: int, threshold: float, **wanted: bool) -> Any:
-        chosen = tuple(name for name in hard if wanted[name])
+    def draw(species: int, posture: str, pose: int, threshold: float, **ticked: bool) -> Any:
+        chosen = tuple(name for name in hard if ticked[name])
         drawing = bird(species - 1, posture, pose, chosen, seed=seed)
         if not runs:
-            return bird_view(drawing, _simulated(drawing), threshold)
+            maps = _simulated(drawing)
+            return bird_view(drawing, maps, dict.fromkeys(maps, threshold))
         picture = Image.fromarray(drawing.image)
         maps = {name: heat_of(models[name], run, picture).map for name, run in runs.items()}
-        return bird_view(drawing, maps, threshold)
+        return bird_view(drawing, maps, dict.fromkeys(runs, threshold) if ticked[SHARED] else own)
 
     controls = {
         "species": number("species", len(SPECIES)),
         "posture": choice("posture", POSTURES),
         "pose": number("pose and scene", 50),
-        "threshold": slider("threshold", 0.5, 0.01, 0.99, 0.01),
     }
+    if runs:
+        controls[SHARED] = tick("one threshold for all methods")
+    label = "that threshold" if runs else "threshold"
+    controls["threshold"] = slider(label, 0.5, 0.01, 0.99, 0.01)
     for name in hard:
         controls[name] = tick(name)
     return panel(draw, controls)
@@ -117,20 +124,22 @@ def _simulated(drawing: Drawing) -> dict[str, np.ndarray]:
     return {name: prepare_maps(m[None], len(drawing.image))[0] for name, m in drawn.items()}
 
 
-def bird_view(drawing: Drawing, maps: Mapping[str, np.ndarray], threshold: float) -> Illustration:
+def bird_view(
+    drawing: Drawing, maps: Mapping[str, np.ndarray], thresholds: Mapping[str, float]
+) -> Illustration:
     """A drawn bird with the map and the box of each localizer.
 
     Args:
         drawing: Of Aviary.
         maps: By name, [S, S] in 0–1 at the size of the drawing.
-        threshold: On the maps, 0–1.
+        thresholds: By name, 0–1.
 
     Returns:
         The image, and a panel a map; its text begins with what is drawn.
     """
     about = drawing.attributes
     there = [name for name in DIFFICULTIES if drawing.difficulties[name]]
-    drawn = comparison(drawing.image, maps, drawing.boxes, dict.fromkeys(maps, threshold))
+    drawn = comparison(drawing.image, maps, drawing.boxes, thresholds)
     seat = {"branch": "on a branch", "ground": "on the ground", "water": "on the water",
             "flight": "in flight"}  # fmt: skip
     alt = (
