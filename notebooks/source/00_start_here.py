@@ -210,6 +210,9 @@ transformers[["CUB-200 GT-known", "ImageNet GT-known"]]
 # **Exercises:** sheet `course/ex00_start_here.ipynb` · **Quiz:**
 # `from satkit.course import quiz; quiz("00")`
 #
+# In a clone of the repository, the sheets in `course/` hold the solutions. Those to work in are made by
+# `python -m satkit course release my-course`: they are in `my-course/student_edition.zip`.
+#
 # ## References
 #
 # - P. Wu, W. Zhai, Y. Cao, J. Luo, Z.-J. Zha. *Spatial-Aware Token for Weakly Supervised Object

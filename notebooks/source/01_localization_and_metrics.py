@@ -504,8 +504,8 @@ figures.show(
 print(f"IoU differs by {apart.mean():.3f} on average, by {apart.max():.3f} on the image shown")
 
 # %% [markdown]
-# On average the difference is small; on single images it is not, because another component may
-# win. No protocol is *right*. But a table must say which one it uses, and must not mix them.
+# On average the difference is small; on single images it is not, because a piece may break in two,
+# or another may win. No protocol is *right*. But a table must say which one it uses, and must not mix them.
 #
 # ## 7 · The metric laboratory
 #

@@ -155,6 +155,10 @@ for name, maps in scaled.items():
 # The printed shares say which map covers most, over all images. Noise makes neighbours differ, and
 # so the steps from pixel to pixel large; outlines do the same, so look at the background, too.
 #
+# Is $S_c$ bright beside the bird and dark on it? Nothing is broken: in a transformer, patches of
+# background have heard of the bird (section 5). And a frame around it comes from the head, whose
+# 3 × 3 windows reach over the border, where there are zeros.
+#
 # In a product both factors have a say: where one of them is 0, so is the product, however large the
 # other. The attention is the same whatever class is asked for; only $S_c$ depends on it. Each map is
 # scaled by itself, so compare shapes, not brightness: a single bright patch makes all others of its
@@ -360,6 +364,9 @@ low = means.stack().idxmin()
 print(f"lowest cosine of the gradients: {means.stack().min():+.2f}, {low[0]} of {low[1]}")
 
 # %% [markdown]
+# A cosine that is lowest, but within its spread of 0, is no conflict in this run; lesson 09 asks
+# again, with seeds.
+#
 # A good classifier and a good localizer are two things: a score is a mean, and a mean does not say
 # where. TS-CAM lends the class map the attention's reach; SAT, next, gives localization a token of
 # its own.

@@ -479,7 +479,8 @@ assert table.loc["L_ba + L_norm", "mean IoU"] < 0.2  # no class, no place
 #
 # </details>
 #
-# The paper's numbers on CUB-200, percent:
+# The paper's numbers on CUB-200, percent. *One-stage* trains classifier and maps together, *two-stage*
+# first the classifier and then the maps:
 
 # %%
 from satkit import paper

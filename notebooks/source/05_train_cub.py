@@ -151,6 +151,9 @@ run.steps.drop(columns="lr").head(3).round(3)  # what the first steps logged
 # first: lowering all patches alike will do. A clear yes or no for each patch needs patches to be told
 # apart, and the class needs most of all.
 #
+# Later $\mathcal L_{ba}$ bounces, which is usual: its push has the same size however near λ is, each
+# batch has other birds, and the class opens the maps again.
+#
 # </details>
 #
 # ### Replay the training
@@ -281,7 +284,8 @@ explore_attention(run.model(), asked) if is_sat else "only SAT has a spatial tok
 # official code chooses it, and the epoch, on the test images themselves. We choose on held-out
 # images (`selection="held_out"`), and look at what the other would have given.
 #
-# **Predict, then run:** by how much will the test set's own best threshold beat the chosen one?
+# The curves have steps of 0.02; the run chose among candidates of its own, so its threshold may lie
+# beside a peak. **Predict, then run:** by how much will the test set's own best threshold beat it?
 
 # %%
 from satkit.metrics import BoxLocalization
@@ -328,6 +332,9 @@ print(f"best threshold of the test images: {run.metrics['test_threshold']:.2f}, 
 #   (row (a) of the paper's Table 2);
 # - **TS-CAM**: class map times the class token's attention, summed over all blocks;
 # - **CAM**: the class map alone.
+#
+# A fifth way, the attention map with both losses, was trained in lesson 02, and on Aviary it comes
+# close to SAT. So what is ahead here may be the losses' doing: lesson 09 asks that with seeds.
 #
 # **Predict, then run:** bring them into an order of GT-known Loc. Then one of Top-1 Cls.
 #
@@ -383,6 +390,13 @@ table["runs"] = [len(runs.get(name, ())) or "–" for name in table.index]
 table
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# GT-known Loc is decided by the maps. CAM and TS-CAM are trained alike, by the class alone, and differ
+# in the map only, so their Top-1 Cls is the same by construction. Any other tie of Top-1 Cls is chance.
+#
+# </details>
+#
 # How *good* are the boxes, and the maps? Accuracy at an IoU of 0.3, 0.5 and 0.7 with their mean
 # (the paper's Table 3), and, where there are masks, pIoU and PxAP (Table 4).
 
@@ -471,7 +485,9 @@ else:
 #
 # If a method lives off the head, its bar for the head is high and those for wing, body and tail are
 # low: the classifier needs no more. A box needs the far ends, so *tail* and *head* decide about its
-# length. A high bar for the background means a box that is too large.
+# length. A high bar for the background means a box that is too large. On a transformer it may be the
+# other way round: if CAM's map lies beside the bird (lesson 02, section 5), its bar for the background
+# is the highest, and that for the head low. Compare CAM and SAT in both.
 #
 # </details>
 #

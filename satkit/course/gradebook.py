@@ -182,15 +182,20 @@ def by_hand(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
         root: Of the course.
 
     Returns:
-        By student and sheet (full name): for each exercise ``points``, if any, and ``comment``.
+        By student and sheet (full name): for each exercise ``points``, if any, with extra credit,
+        and ``comment``.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    kinds = ((Grade, Grade.manual_score, "points"), (Comment, Comment.manual_comment, "comment"))
+    changed = Grade.manual_score.isnot(None) | (Grade.extra_credit > 0)
+    kinds = (
+        (Grade, changed, "points", "score"),
+        (Comment, Comment.manual_comment.isnot(None), "comment", "manual_comment"),
+    )
     with Gradebook(f"sqlite:///{root.resolve() / 'gradebook.db'}") as book:
-        for table, column, name in kinds:
-            for one in book.db.query(table).filter(column.isnot(None)):
+        for table, wanted, name, column in kinds:
+            for one in book.db.query(table).filter(wanted):
                 sheet = found.setdefault((one.student.id, one.assignment.name), {})
-                sheet.setdefault(one.name, {})[name] = getattr(one, column.key)
+                sheet.setdefault(one.name, {})[name] = getattr(one, column)
     return found
 
 

@@ -193,7 +193,7 @@ def grade_one(submission: Submission, sheet: Sheet, worker: Worker) -> Graded:
         rebuilt = rebuild(sheet.notebook, read_notebook(submission.data))
     except BrokenSubmission as error:
         graded = _without_points(submission, sheet, "broken", str(error))
-        graded.notice = f"This file could not be graded: {error}. Hand it in again."
+        graded.notice = f"This file could not be graded ({error}). Hand it in again."
         return graded
     jobs = [_job(cell, sheet) for cell in rebuilt.cells]
     try:
@@ -368,7 +368,7 @@ def grade(
     todo = [one for one in known if force or not _is_current(root, one, sheets[one.sheet], limits)]
     say(f"{len(known)} submissions, {len(known) - len(todo)} graded before and unchanged")
     for number, (one, graded, seconds) in enumerate(_in_parallel(todo, sheets, limits, jobs), 1):
-        graded.notes = [*one.remarks, *graded.notes]
+        graded.notes = [*one.remarks, *_outdated(root, one, sheets[one.sheet]), *graded.notes]
         _keep(root, one, sheets[one.sheet], graded, limits)
         points = sum(row["points"] for row in graded.rows)
         most = sum(row["max_points"] for row in graded.rows)
@@ -453,6 +453,16 @@ def _keep(
     state.write_text(json.dumps({**content, "notice": graded.notice, "by_hand": {}}))
 
 
+def _outdated(root: Path, submission: Submission, sheet: Sheet) -> list[str]:
+    """A note where what was given by hand is for the version that is about to be replaced."""
+    path = _state(root, submission)
+    given = _read_state(path)["by_hand"] if path.exists() else {}
+    earlier = root / "submitted" / submission.student / sheet.name / f"{sheet.name}.ipynb"
+    if not given or earlier.read_bytes() == submission.data:
+        return []
+    return [f"what you gave by hand was for an earlier version: {', '.join(given)}"]
+
+
 def _take_over(root: Path, sheets: dict[str, Sheet], say: Callable[[str], None]) -> None:
     """Take over points and comments that a person gave since, and write their pages anew."""
     from satkit.course import gradebook
@@ -465,7 +475,8 @@ def _take_over(root: Path, sheets: dict[str, Sheet], say: Callable[[str], None])
         if now != state["by_hand"]:
             gradebook.write_page(root, sheet, student, state["notice"])
             path.write_text(json.dumps({**state, "by_hand": now}))
-            say(f"{student} {path.stem}: took over the points and comments that you gave")
+            what = ", ".join(now) or "nothing any more"
+            say(f"{student} {path.stem}: took over what you gave by hand: {what}")
 
 
 def _write_tables(root: Path, sheets: dict[str, Sheet]) -> pd.DataFrame:

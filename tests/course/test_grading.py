@@ -13,7 +13,7 @@ from nbgrader.api import Gradebook
 from satkit.course import registry, sandbox
 from satkit.course.grading import grade
 from tests.course.conftest import ANSWERS, LIMITS
-from tests.course.hand_in import SHEET
+from tests.course.hand_in import SHEET, hand_in
 
 pytestmark = pytest.mark.slow
 POINTS = {one.name: one.points for one in registry.exercises_of(SHEET)}
@@ -85,7 +85,7 @@ def test_a_submission_that_earns_nothing_is_named(trial, student, status, messag
 
 def test_the_page_of_a_file_that_cannot_be_graded_says_so_first(trial):
     html = page(trial, "torn")
-    notice = html.index("This file could not be graded: the file is no notebook: NotJSONError")
+    notice = html.index("This file could not be graded (the file is no notebook: NotJSONError")
     assert notice < html.index("(Score: 0.0 /") and "Hand it in again." in html
     assert "No response." not in html and ">Comment</a>" not in html
     assert "could not be graded" not in page(trial, "stub")
@@ -206,10 +206,21 @@ def test_points_and_comments_by_hand_reach_tables_and_page(trial):
     said: list[str] = []
     before = trial.table.set_index(["student", "exercise"])
     table = grade(trial.submissions, trial.course, limits=LIMITS, say=said.append)
-    assert said[-1] == "faulty ex01: took over the points and comments that you gave"
+    assert said[-1] == "faulty ex01: took over what you gave by hand: iou, iou-answer"
     row = table.set_index(["student", "exercise"]).loc[("faulty", "iou")]
     assert (row["points"], row["status"]) == (1.5, "by hand")
     assert row["message"] == before.loc[("faulty", "iou"), "message"]
     assert "Half the way." in page(trial, "faulty")
     grade(trial.submissions, trial.course, limits=LIMITS, say=said.append)
     assert said[-1].endswith("graded before and unchanged")  # the page is written once
+    with Gradebook(f"sqlite:///{trial.course.resolve()}/gradebook.db") as book:
+        book.find_grade(*place).extra_credit = 0.5
+        book.db.commit()
+    hand_in(
+        trial.submissions, "faulty", (trial.submissions / "right" / f"{SHEET}.ipynb").read_bytes()
+    )
+    table = grade(trial.submissions, trial.course, limits=LIMITS, say=said.append)
+    row = table.set_index(["student", "exercise"]).loc[("faulty", "iou")]
+    assert (row["points"], row["status"]) == (2.0, "by hand")
+    notes = pd.read_csv(trial.course / "summary.csv", index_col="student").loc["faulty", "notes"]
+    assert notes == "ex01: what you gave by hand was for an earlier version: iou, iou-answer"

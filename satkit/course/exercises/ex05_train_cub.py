@@ -79,6 +79,7 @@ def _networks(rng: np.random.Generator) -> Iterator[Arguments]:
                 ("patch_embed.proj.bias", (d,), False),
                 ("blocks.0.norm1.weight", (d,), True),
                 ("blocks.0.norm1.bias", (d,), True),
+                ("blocks.0.ls1.gamma", (d,), True),
                 ("blocks.0.attn.qkv.weight", (3 * d, d), True),
                 ("blocks.0.attn.qkv.bias", (3 * d,), True),
                 ("blocks.0.attn.position.bias", (4, 49), True),
