@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -168,6 +168,9 @@ def _grid(sweep: Sweep) -> Iterator[tuple[str, Block, str, str, int]]:
             check_choice(f"table of plan {plan}", block.table, EXPERIMENTS)
             for label in block.rows:
                 check_choice(f"row of {block.table}", label, EXPERIMENTS[block.table])
+            for protocol in block.protocols:
+                known = get_args(TrainSettings.model_fields["protocol"].annotation)
+                check_choice(f"protocol of {plan}/{block.table}", protocol, known)
             for dataset in block.datasets:
                 check_choice(f"data set of {plan}/{block.table}", dataset, sweep.datasets)
                 for label in block.rows or EXPERIMENTS[block.table]:

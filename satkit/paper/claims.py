@@ -183,13 +183,17 @@ def ledger_text(table: pd.DataFrame) -> str:
     lines = {
         "claim": run["claim"],
         "data set": run["dataset"],
+        "claimed": [" ".join(rule.split()[-2:]) for rule in run["rule"]],  # above or below a bound
         "measured [95 %]": [_measured(row) for row in run.itertuples()],
         "seeds": run["seeds"],
         "verdict": run["verdict"],
         "the paper's": run["paper"],
         "conditions": [_conditions(row.conditions) for row in run.itertuples()],
     }
-    notes = "Effects in points. Verdicts follow the rule that satkit.paper.claims() states."
+    notes = (
+        "Effects in points; runs of the smoke profile do not count. docs/paper.md and lesson 14 "
+        "say what each claim compares and how verdicts follow."
+    )
     blocks = [pd.DataFrame(lines).to_string(index=False), notes] if len(run) else []
     left = table[table["verdict"] == NOT_RUN]
     for dataset, names in left.groupby("dataset", sort=False)["claim"]:

@@ -126,6 +126,7 @@ def test_more_seeds_leave_the_names_of_the_runs_alone():
         ({"settings": {"epohcs": 3}}, "methods, SAT, on aviary: there is no setting 'epohcs'"),
         ({"settings": {"lr": -1}}, "lr"),
         ({"seeds": []}, "seeds"),
+        ({"protocols": ["wsolevl"]}, "protocol of main/table1_methods .* Did you mean 'wsoleval'"),
         ({"sead": [1]}, r"main\.0 = .*a name is 'sead'; expected one of .* Did you mean 'seeds'"),
     ],
 )
