@@ -164,8 +164,7 @@ def enter(folder: str, limits: Limits) -> None:
 
 
 def _limit_resources(limits: Limits) -> None:
-    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    seconds = math.ceil(used + limits.total_seconds)
+    seconds = math.ceil(limits.total_seconds)  # of this child, which has used none yet
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # SIGXCPU, then SIGKILL
     for which, most in (
         (resource.RLIMIT_FSIZE, limits.file_bytes),
