@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from satkit import notebooks
 from satkit.methods import METHODS
 from satkit.progress import interruptible
-from satkit.settings import TrainSettings
+from satkit.settings import EVALUATION_SETTINGS, Profile, TrainSettings
 
 app = typer.Typer(
     help=(
@@ -145,9 +145,8 @@ def run(
 
 def _settings_help() -> str:
     """List every setting of training, from the one place that defines them."""
-    lab = TrainSettings.for_profile("lab")
     lines = [
-        f"{name}: {field.description}{_choices(field.annotation)} (lab: {getattr(lab, name)!r})"
+        f"{name}: {field.description}{_choices(field.annotation)} ({_values(name)})"
         for name, field in TrainSettings.model_fields.items()
     ]
     options = [
@@ -156,8 +155,20 @@ def _settings_help() -> str:
         if entry.options
     ]
     kept = "\n\n\b\n"  # tells Typer to keep the line breaks that follow
-    settings = f"Settings for -p:{kept}" + "\n".join(lines)
+    intro = "Settings for -p, with lab's values, and those of smoke and paper where they differ:"
+    settings = f"{intro}{kept}" + "\n".join(lines)
     return f"{settings}\n\nAnd options of the methods:{kept}" + "\n".join(options)
+
+
+def _values(setting: str) -> str:
+    """The value that `lab` gives a setting, and those of other profiles where they differ."""
+
+    def text(profile: str) -> str:
+        value = getattr(TrainSettings.for_profile(profile), setting)
+        return ",".join(map(str, value)) if value and isinstance(value, tuple) else repr(value)
+
+    others = [one for one in get_args(Profile) if text(one) != text("lab") and setting != "profile"]
+    return "; ".join([f"lab: {text('lab')}", *(f"{one}: {text(one)}" for one in others)])
 
 
 def _choices(kind: Any) -> str:
@@ -224,7 +235,11 @@ def evaluate(
     parameter: Parameters = None,
     out: Annotated[str, typer.Option(help="Write the numbers to this JSON file too.")] = "",
 ) -> None:
-    """Evaluate a run's model on test images; -p replaces settings of the run (see train --help)."""
+    """Evaluate a run's model on test images.
+
+    -p replaces those of the run's settings that act on an evaluation: data set, sizes, protocol,
+    thresholds, ten_crop and the like (see train --help).
+    """
     from satkit import distributed, results
     from satkit.evaluation import evaluate as evaluate_model
     from satkit.training import load_datasets
@@ -235,7 +250,7 @@ def evaluate(
         raise ValueError(f"the run {run} is not finished; give its train command again, it goes on")
     given = _given(parameter)
     _check_out(out)
-    notebooks.reject_unknown("evaluate", given, TrainSettings.model_fields)
+    notebooks.reject_unknown("evaluate", given, EVALUATION_SETTINGS)
     if "protocol" in given:  # and with it, its own candidate thresholds
         given = {"thresholds": "", **given}
     settings = TrainSettings(**{**opened.settings.model_dump(), **given})

@@ -34,6 +34,12 @@ NOT_IN_ID = {
     "activation_checkpointing",
 }  # fmt: skip
 
+#: What the evaluation of a trained model depends on.
+EVALUATION_SETTINGS = (
+    "dataset", "data_root", "labels", "variant", "image_size", "resize_size", "eval_images",
+    "protocol", "thresholds", "ten_crop", "eval_batch_size", "workers",
+)  # fmt: skip
+
 
 class TrainSettings(BaseModel):
     """All parameters of training and evaluating one localizer.

@@ -43,6 +43,8 @@ def test_help_of_train_lists_every_setting(call):
     assert "regularizer ('none')" in out and "spatial_blocks (3)" in out
     for name in TrainSettings.model_fields:
         assert f"\n  {name}: " in out
+    assert "epochs: passes over the training images (lab: 2; smoke: 1; paper: 30)" in out
+    assert "weight_decay: of matrices and tokens (lab: 0.05)" in out
 
 
 @pytest.mark.parametrize(
@@ -158,8 +160,10 @@ def test_train_then_evaluate_and_predict(call, tmp_path):
     code, out, _ = call("runs", str(tmp_path))
     assert code == 0 and re.search(rf"{folder} +finished .* smoke: dataset=aviary method=sat", out)
     assert f" {numbers['gt_known']:.1f} " in out
-    code, _, err = call("evaluate", folder, "-p", "epohcs", "3")
-    assert code == 2 and "Did you mean 'epochs'" in err
+    code, _, err = call("evaluate", folder, "-p", "protcol", "tscam")
+    assert code == 2 and "Did you mean 'protocol'" in err
+    code, _, err = call("evaluate", folder, "-p", "lr", "1e-3")
+    assert code == 2 and "evaluate has no parameter 'lr'" in err and "eval_images" in err
     (Path(folder) / "metrics.json").unlink()
     assert re.search(rf"{folder} +unfinished +smoke: ", call("runs", str(tmp_path))[1])
     code, _, err = call("evaluate", folder)

@@ -232,6 +232,20 @@ def _pxap_trapezoid(
     return area
 
 
+def _pxap_upper(
+    precision_at_end: float | None,
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    """Each step of recall at the precision of its upper level; None leaves out the last step."""
+
+    def area(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
+        precision, recall = _precision_recall(maps, masks, levels)
+        if precision_at_end is not None:
+            precision, recall = np.append(precision, precision_at_end), np.append(recall, 0)
+        return float(100 * (precision[1:] * -np.diff(recall)).sum())
+
+    return area
+
+
 def _pxap_above(maps: np.ndarray, masks: np.ndarray, levels: np.ndarray) -> float:
     above = [maps > level for level in levels]
     hits = np.array([(masks & one).sum() for one in above])
@@ -485,6 +499,13 @@ EXERCISES = (
                 "falls at the precision of the lower level, as the formula says.",
                 _pxap_trapezoid(None),
                 also=(_pxap_trapezoid(0.0), _pxap_trapezoid(1.0)),
+            ),
+            Misconception(
+                "a step counts at its upper level",
+                "Between two levels recall falls at the precision of the *lower* one: "
+                "precision[i] goes with recall[i] − recall[i + 1].",
+                _pxap_upper(None),
+                also=(_pxap_upper(0.0), _pxap_upper(1.0)),
             ),
             Misconception(
                 "a pixel exactly at the level is not claimed",

@@ -103,6 +103,11 @@ def _scale_shifted_without_epsilon(maps: Tensor) -> Tensor:
     return (maps - low) / high
 
 
+def _scale_without_axes(maps: Tensor) -> Tensor:
+    low, high = maps.amin(dim=(1, 2)), maps.amax(dim=(1, 2))
+    return (maps - low) / (high - low + EPSILON)
+
+
 def _scale_by_sigmoid(maps: Tensor) -> Tensor:
     return maps.sigmoid()
 
@@ -239,6 +244,12 @@ EXERCISES = (
                 "Then a map depends on which images happen to be beside it, and a faint one stays "
                 "below every threshold. Take minimum and maximum of each map by itself.",
                 _scale_batch,
+            ),
+            Misconception(
+                "one number a map does not line up with the maps",
+                "The minima are [B] and the maps [B, h, w], and axes are matched from the last: B "
+                "meets w. Keep the axes (keepdim=True), so that there are [B, 1, 1] of each.",
+                _scale_without_axes,
             ),
             Misconception(
                 "a map that is constant becomes NaN",

@@ -301,6 +301,12 @@ EXERCISES = (
                 (0.0, 0.0, 0.25, 0.5),
             ),
             Misconception(
+                "the gate is thought to do the same before the softmax as after it",
+                "Only after the softmax it multiplies shares. Before it, it multiplies logits: a "
+                "logit of 0 still counts e⁰ = 1, and the sum that all are divided by is another.",
+                (0.0, 0.0, 0.25, 0.25),
+            ),
+            Misconception(
                 "the row is renormalised after the gate",
                 "After the softmax the gate takes its part away and nobody gets it: patch 2 keeps "
                 "2/8, and the row sums to 1/2. That is how the map can dim the whole block.",

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d, pad
 
 from satkit.course.answers import chooses, gradient, leaves_out, letters
 from satkit.course.checks import Arguments, CheckFailed, Exercise, Misconception, Trial
-from satkit.course.toy import SIDE, cls_loss, descend, draw_evidence
+from satkit.course.toy import cls_loss, descend, draw_evidence
 from satkit.losses import area_loss, smoothing_kernel
 from satkit.losses import batch_area_loss as reference_batch_area
 
@@ -187,9 +187,11 @@ def _maps_and_kernel(rng: np.random.Generator) -> Iterator[Arguments]:
 # collapsing_loss
 # --------------------------------------------------------------------------------------------------
 
-END, CLASS = "the maps end", "the class has a say"
+END, CLASS = "the maps end", "the evidence asks for"
+OPENED, CLOSED, NOTHING = "an open object", "a closed object", "nothing"
 MEANS = ("mean on the object", "mean on the background")
 DARK, OPEN = 0.05, 0.4  # mean of dark maps, and of open ones
+FAINT = 0.2  # times the evidence leaves the class uncertain, so its loss pushes hard
 
 
 def _collapsing(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
@@ -220,6 +222,10 @@ def _area_alone(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
     return area_loss(maps)
 
 
+def _class_reversed(maps: Tensor, evidence: Tensor, target: float) -> Tensor:
+    return area_loss(maps) - cls_loss(maps, evidence)
+
+
 def _slope(answer: Any, level: float, evidence: Tensor, target: float) -> Tensor | None:
     """Gradient of an answer's loss at maps of one value; None where it gives no loss."""
     maps = torch.full_like(evidence, level).requires_grad_()
@@ -236,18 +242,24 @@ def _slope(answer: Any, level: float, evidence: Tensor, target: float) -> Tensor
 
 
 def _outcome(answer: Any, evidence: Tensor, target: float) -> dict[str, Any] | None:
-    """How maps end under a loss, and whether the loss depends on the evidence."""
-    slope = _slope(answer, 0.5, evidence, target)
-    if slope is None:
-        return None
-    elsewhere = _slope(answer, 0.5, evidence.roll(SIDE // 2, dims=1), target)
+    """How maps end under a loss, and what the evidence asks for in it."""
+    slope = _slope(answer, 0.5, FAINT * evidence, target)
     below = _slope(answer, target / 2, evidence, target)
-    has_say = elsewhere is not None and not torch.allclose(slope, elsewhere, atol=1e-9)
-    turns = below is not None and bool(below[evidence == 0].mean() < 0)
+    if slope is None or below is None:
+        return None
+    turns = bool(below[evidence == 0].mean() < 0)
     maps = descend(answer, evidence, target)
     on_object, on_background = (float(maps[evidence == kind].mean()) for kind in (1, 0))
     end = _end(float(maps.mean()), on_object, on_background, turns)
-    return {END: end, CLASS: has_say, MEANS[0]: on_object, MEANS[1]: on_background}
+    return {END: end, CLASS: _asks(slope, evidence), MEANS[0]: on_object, MEANS[1]: on_background}
+
+
+def _asks(slope: Tensor, evidence: Tensor) -> str:
+    """What the evidence asks for, from the gradient at even maps with faint evidence."""
+    pull = float(slope[evidence == 0].mean() - slope[evidence == 1].mean()) * slope.numel()
+    if abs(pull) < 1e-3:
+        return NOTHING
+    return OPENED if pull > 0 else CLOSED
 
 
 def _end(area: float, on_object: float, on_background: float, turns: bool) -> str:
@@ -462,7 +474,14 @@ EXERCISES = (
                 "An area term alone darkens everything, which is no surprise. Keep cls_loss in the "
                 "sum: the maps should collapse although the class is asked for.",
                 _area_alone,
-                lambda trials: not any(trial.given[CLASS] for trial in trials),
+                lambda trials: all(trial.given[CLASS] == NOTHING for trial in trials),
+            ),
+            Misconception(
+                "the class is pushed away",
+                "Your loss is smaller where the class is named worse, so the class helps to close "
+                "the object. Add cls_loss with a plus: the maps should collapse against it.",
+                _class_reversed,
+                lambda trials: all(trial.given[CLASS] == CLOSED for trial in trials),
             ),
             Misconception(
                 "nothing asks for a dark background, or too weakly",

@@ -255,4 +255,22 @@ def pxap(maps, masks, levels):
     return float(ap * 100)
 """,
     ),
+    Wrong(
+        exercise="pxap",
+        misconception="a step counts at its upper level",
+        code="""
+import numpy as np
+
+
+def pxap(maps, masks, levels):
+    precision, recall = [], []
+    for level in levels:
+        claimed = maps >= level
+        hits = (claimed & masks).sum()
+        precision.append(hits / claimed.sum())
+        recall.append(hits / masks.sum())
+    steps = zip(precision[1:], recall, recall[1:])
+    return 100 * sum(p * (before - after) for p, before, after in steps)
+""",
+    ),
 ]

@@ -148,4 +148,14 @@ def scale_maps(maps):
     return (maps - lo) / (hi + 1e-5)
 """,
     ),
+    Wrong(
+        exercise="scale_maps",
+        misconception="one number a map does not line up with the maps",
+        code="""
+def scale_maps(maps):
+    flat = maps.flatten(1)
+    low, high = flat.min(dim=1).values, flat.max(dim=1).values
+    return (maps - low) / (high - low + 1e-5)
+""",
+    ),
 ]

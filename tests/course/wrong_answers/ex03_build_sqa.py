@@ -185,4 +185,11 @@ def fused_sqa(q, k, v, gate):
 closed_patch = (0, 1 / 8, 2 / 8, 2 / 8)
 """,
     ),
+    Wrong(
+        exercise="closed_patch",
+        misconception="the gate is thought to do the same before the softmax as after it",
+        code="""
+closed_patch = (0, 0, 1 / 4, 1 / 4)
+""",
+    ),
 ]

@@ -36,6 +36,14 @@ def collapsing_loss(maps, evidence, target):
 """,
     ),
     Wrong(
+        exercise="collapsing_loss",
+        misconception="the class is pushed away",
+        code="""
+def collapsing_loss(maps, evidence, target):
+    return maps.mean() - cls_loss(maps, evidence)
+""",
+    ),
+    Wrong(
         exercise="batch_area_loss",
         misconception="the loss has no gradient",
         code="""
