@@ -154,18 +154,32 @@ def _timm_model(
     fresh = timm.create_model(name, num_classes=0, **arguments)
     torch.set_rng_state(state)  # so that what the file lacks is equal in both
     misfit = f"checkpoint {str(checkpoint)!r} does not fit"
+    weights = _weights_of(checkpoint, fresh)
+    overlay = {"state_dict": dict(weights)}
     try:
-        overlay = {"state_dict": _weights_of(checkpoint, fresh)}
         model = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, **arguments
         )
-    except (RuntimeError, AttributeError, KeyError) as error:  # timm's converters trip over it
+    except RuntimeError as error:
         raise ValueError(f"{misfit} backbone {name!r}: {_beginning(error)}") from error
+    except (AttributeError, KeyError) as error:  # timm's converters trip over it
+        reason = _first_difference(weights, fresh) or _beginning(error)
+        raise ValueError(f"{misfit} backbone {name!r}: {reason}") from error
     before = dict(fresh.named_parameters())
     left = [n for n, p in model.named_parameters() if p.ndim > 1 and torch.equal(p, before[n])]
     if left:  # timm itself would only log it
         raise ValueError(f"{misfit} backbone {name!r}: it has no weights for {', '.join(left[:5])}")
     return model
+
+
+def _first_difference(weights: dict[str, Tensor], network: nn.Module) -> str:
+    """The first parameter of a network that weights lack or have in another shape; else ''."""
+    for name, own in network.named_parameters():
+        if name not in weights:
+            return f"it holds no {name}"
+        if weights[name].shape != own.shape:
+            return f"{name} is {list(weights[name].shape)} there, expected {list(own.shape)}"
+    return ""
 
 
 def _beginning(error: Exception, most: int = 400) -> str:

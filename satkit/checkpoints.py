@@ -35,7 +35,12 @@ def read_weights(path: str | Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+    except UnpicklingError as error:  # whose text advises to open the file unsafely
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read as weights; expected .safetensors, or a file "
+            "of torch.save that holds tensors only"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError) as error:
         raise ValueError(f"checkpoint {str(path)!r} cannot be read as weights: {error}") from error
     return content
 

@@ -210,6 +210,9 @@ def explain(error: ValidationError, what: str = "") -> str:
     lines = []
     for problem in error.errors(include_url=False):
         name = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "missing":
+            lines.append(f"{name} is missing")
+            continue
         where = f"{name} = {problem['input']!r}: " if name else ""
         choices = re.findall(r"'([^']+)'", str(problem.get("ctx", {}).get("expected", "")))
         hint = did_you_mean(problem["input"], choices)

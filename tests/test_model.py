@@ -317,6 +317,7 @@ class TestBackbones:
             ValueError, match="does not fit backbone 'vit_pico_convstem8_96'"
         ) as misfit:
             create_backbone(SMALL, image_size=96, checkpoint=tmp_path / "deit.pth")
+        assert "cls_token is [1, 1, 192] there, expected [1, 1, 128]" in str(misfit.value)
         assert len(str(misfit.value)) < 600  # and not a line for every layer
         with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
             create_backbone(SMALL, checkpoint=tmp_path / "nowhere.pth")

@@ -55,7 +55,7 @@ def sheets_table(docs: Path, root: Path) -> str:
         found = exercises_of(sheet)
         rows.append([
             sheet.split("_")[0],
-            ", ".join(f"{one.title} ({one.minutes} min)" for one in found),
+            ", ".join(f"{one.title} (`{one.name}`, {one.minutes} min)" for one in found),
             sum(one.minutes for one in found),
             sum(one.points for one in found),
         ])  # fmt: skip

@@ -151,9 +151,9 @@ base = satkit.TrainSettings.for_profile(
 )
 need = paper.to_run(rows, base, settings.seeds)
 known = need["hours"].notna()
+time = f"about {need['hours'].sum():.1f} hours for the {known.sum()} settings whose time is known"
 print(f"{base.dataset}, {settings.seeds} seeds: {len(need)} settings lack "
-      f"{need['missing'].map(len).sum()} runs; about {need['hours'].sum():.1f} hours for the "
-      f"{known.sum()} settings whose time is known")  # fmt: skip
+      f"{need['missing'].map(len).sum()} runs; {time if known.any() else 'no time is known'}")  # fmt: skip
 need.assign(hours=need["hours"].astype(object).where(known, "–"))
 
 # %% [markdown]

@@ -57,6 +57,13 @@ def test_mistakes_stop_before_anything_is_done(snakemake, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_a_scale_lacks_is_named_in_a_few_words(snakemake, tmp_path):
+    path = tmp_path / "scale.yaml"
+    path.write_text(yaml.safe_dump({n: v for n, v in SMALL.items() if n != "throughput"}))
+    done = snakemake("--dry-run", "--quiet", "--config", f"scale={path}")
+    assert done.returncode != 0 and "plans is missing; throughput is missing" in done.stdout
+
+
 def test_bad_input_is_named_in_the_plan_and_not_tried_again(snakemake, tmp_path):
     scale = yaml.safe_load(Path(write_scale(tmp_path, "SAT").removeprefix("scale=")).read_text())
     scale["datasets"]["aviary"] |= {"name": "folder", "settings": {"data_root": "/nowhere"}}
