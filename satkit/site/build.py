@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from satkit.notebooks import PACKAGE, project_root
 from satkit.site.pages import exercise_page, lesson_page, repository_of
 from satkit.site.reference import reference_pages
@@ -69,10 +71,10 @@ def _stage_notebooks(root: Path, executed: list[Path], stage: Path, solutions: b
     repository = repository_of(root / "pyproject.toml")
     sources = {path.name: path for path in (root / "notebooks").glob("[0-9]*.ipynb")}
     for path in (sources | {path.name: path for path in executed}).values():
-        page = lesson_page(_read(path), path.stem, repository, path in executed)
+        page = lesson_page(nbformat.read(path, 4), path.stem, repository, path in executed)
         _write_notebook(stage / path.name, page)
     for path in sorted((root / "notebooks" / "course").glob("ex*.ipynb")):
-        _write_notebook(stage / "course" / path.name, exercise_page(_read(path), solutions))
+        _write_notebook(stage / "course" / path.name, exercise_page(nbformat.read(path, 4), solutions))
 
 
 def _stage_slides(slides: Path, stage: Path) -> None:
@@ -96,15 +98,7 @@ def _sphinx(stage: Path, fresh: Path, strict: bool) -> None:
     shutil.rmtree(fresh / ".doctrees")
 
 
-def _read(path: Path) -> Any:
-    import nbformat
-
-    return nbformat.read(path, as_version=4)
-
-
 def _write_notebook(path: Path, notebook: Any) -> None:
-    import nbformat
-
     _write(path, nbformat.writes(notebook))
 
 
