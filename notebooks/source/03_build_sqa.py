@@ -139,8 +139,9 @@ assert torch.equal(closed, torch.zeros_like(closed))
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All ones: ordinary attention. All zeros: nothing, so after such a block each token is what the
-# skip connection hands on. A closed gate hides a token from the *others*; it does not erase it.
+# All ones: ordinary attention. All zeros: nothing, so after such an attention each token is what the
+# skip connection hands on, up to a bias; the MLP still follows. A closed gate hides a token from the
+# *others*; it does not erase it.
 #
 # </details>
 #

@@ -305,9 +305,10 @@ def _contrast(given: Any, expected: Any) -> str:
     alike = (x == y) | (np.isnan(x) & np.isnan(y))
     gap = np.where(alike, 0, np.nan_to_num(np.abs(x - y), nan=np.inf))
     place = np.unravel_index(gap.argmax(), gap.shape)
+    digits = 4 if f"{x[place]:.4g}" != f"{y[place]:.4g}" else 8
     return (
         f"the shape is right, but not the values: at {[int(one) for one in place]} "
-        f"it gives {x[place]:.4g} and should give {y[place]:.4g}."
+        f"it gives {x[place]:.{digits}g} and should give {y[place]:.{digits}g}."
     )
 
 

@@ -74,7 +74,9 @@ def _stage_notebooks(root: Path, executed: list[Path], stage: Path, solutions: b
         page = lesson_page(nbformat.read(path, 4), path.stem, repository, path in executed)
         _write_notebook(stage / path.name, page)
     for path in sorted((root / "notebooks" / "course").glob("ex*.ipynb")):
-        _write_notebook(stage / "course" / path.name, exercise_page(nbformat.read(path, 4), solutions))
+        _write_notebook(
+            stage / "course" / path.name, exercise_page(nbformat.read(path, 4), solutions)
+        )
 
 
 def _stage_slides(slides: Path, stage: Path) -> None:

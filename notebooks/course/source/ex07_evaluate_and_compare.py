@@ -30,8 +30,8 @@ import numpy as np
 def bootstrap_interval(first, second, draws):
     """Ends of the interval; first, second bool [N]; draws int [R, N] -> two floats."""
     ### BEGIN SOLUTION
-    rates = 100 * (first[draws].mean(axis=1) - second[draws].mean(axis=1))
-    low, high = np.quantile(rates, [0.025, 0.975])
+    differences = 100 * (first[draws].mean(axis=1) - second[draws].mean(axis=1))
+    low, high = np.quantile(differences, [0.025, 0.975])
     return low, high
     ### END SOLUTION
 

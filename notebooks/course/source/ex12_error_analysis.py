@@ -34,8 +34,8 @@ check = start("ex12_error_analysis", seed=seed)
 #
 # *held* is the share of the other object's box that the predicted box holds (0 if there is none).
 # *below* is, of the part of the predicted box outside the true box, the share that lies straight
-# below the true box: between its left and right edges, under its lower edge. (y grows downwards.)
-# Return the cause with the largest score.
+# below the true box: between its left and right edges, under its lower edge (y grows downwards); 0 if
+# nothing lies outside. Return the cause with the largest score.
 
 # %%
 import numpy as np
@@ -79,7 +79,8 @@ check("likely_cause", likely_cause, seed=20_231)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# All shares are areas of overlaps, so write one function for the common area of two boxes (`area`
+# A label error shows as a box somewhere else: the true box marks another thing. All shares are areas
+# of overlaps, so write one function for the common area of two boxes (`area`
 # helps). What lies straight below the true box is a box, too: which are its four corners?
 #
 # </details>

@@ -307,8 +307,7 @@ EXERCISES = (
             ),
             Misconception(
                 "only the last block is used",
-                "TS-CAM adds up the attention of all blocks: early ones see extent, late ones the "
-                "class.",
+                "TS-CAM adds up the attention of all blocks, not that of the last alone.",
                 _tscam_last_block,
             ),
             Misconception(

@@ -274,5 +274,6 @@ EXERCISES = (
             ),
         ),
         cases=_table_rows,
+        afterword="80.96 and 98.45 leave room from 80.96 to 82.51, so 82.05 fits.",
     ),
 )

@@ -312,5 +312,7 @@ EXERCISES = (
             ),
         ),
         cases=_score_triples,
+        afterword="A negative share means that the few images left the model worse than it was "
+        "before any training.",
     ),
 )

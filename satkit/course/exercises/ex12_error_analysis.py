@@ -34,6 +34,7 @@ def _likely_cause(
     other_decides: bool = False,
     wide: bool = False,
     apart_only: bool = False,
+    undefined: bool = False,
 ) -> str:
     """The rules of satkit.errors where there is no map; a flag makes one of the mistakes."""
     shared = _common(predicted, true)
@@ -45,7 +46,8 @@ def _likely_cause(
         return "multiple instances"
     left, right = (0, SIDE) if wide else (true[0], true[2])
     column = np.array([left, true[3], right, SIDE])
-    below = _common(predicted, column) / max(1.0, _area(predicted) - shared)
+    outside = _area(predicted) - shared
+    below = _common(predicted, column) / outside if outside else np.nan if undefined else 0.0
     large, small = covered * (1 - inside), inside * (1 - covered)
     found = {
         "multiple instances": large * held,
@@ -54,7 +56,7 @@ def _likely_cause(
         "localization part": small,
         "label error": (1 - inside) * (1 - covered) * (0 if apart_only and shared else 1),
     }
-    return max(found, key=lambda cause: found[cause])
+    return list(found)[int(np.argmax(list(found.values())))]
 
 
 def _misses(rng: np.random.Generator) -> Iterator[Arguments]:
@@ -123,10 +125,11 @@ def _matrices(rng: np.random.Generator) -> Iterator[Arguments]:
 
 def _facts_of_matrix(answer: Any) -> dict[str, bool]:
     matrix = np.asarray(answer, dtype=float)
-    if matrix.shape != (3, 3) or (matrix < 0).any() or (matrix.sum(axis=1) == 0).any():
+    counts = matrix.shape == (3, 3) and bool(((matrix >= 0) & (matrix % 1 == 0)).all())
+    if not counts or (matrix.sum(axis=1) == 0).any():
         raise CheckFailed(
-            "flattering_matrix has to be three rows of three counts (0 or more), with at least "
-            "one miss of every true cause"
+            "flattering_matrix has to be three rows of three counts (whole numbers, 0 or more), "
+            "with at least one miss of every true cause"
         )
     return {
         "accuracy of 90 % or more": _accuracy(matrix) >= 90,
@@ -147,8 +150,8 @@ EXERCISES = (
         minutes=30,
         points=4,
         reference=_likely_cause,
-        idea="Compute covered and inside first, split «too large» as the table says, and take the "
-        "cause with the largest score.",
+        idea="Compute covered, inside, held and below first, then the five scores, and take the "
+        "cause with the largest.",
         misconceptions=(
             Misconception(
                 "too large and too small are exchanged",
@@ -158,8 +161,8 @@ EXERCISES = (
             ),
             Misconception(
                 "a touch of another object is enough",
-                "Each «and» is a share: a box that holds a corner of another bird holds little of "
-                "it, and another cause may explain more.",
+                "*Held* is a share, not a yes or no: a box that holds a corner of another bird "
+                "holds little of it, and another cause may explain more.",
                 partial(_likely_cause, other_decides=True),
             ),
             Misconception(
@@ -169,10 +172,16 @@ EXERCISES = (
                 partial(_likely_cause, wide=True),
             ),
             Misconception(
-                "boxes that touch are never elsewhere",
-                "Elsewhere is a share, too: a box that holds a corner of the object lies mostly "
-                "somewhere else.",
+                "boxes that touch are never a label error",
+                "(1 − inside) · (1 − covered) is a share, too: a box that holds a corner of the "
+                "object lies mostly somewhere else, as if another thing had been marked.",
                 partial(_likely_cause, apart_only=True),
+            ),
+            Misconception(
+                "a share of nothing is not 0",
+                "Where the predicted box lies inside the true one, no part of it is outside, and "
+                "*below* is 0 / 0. The task calls it 0 then: ask before you divide.",
+                partial(_likely_cause, undefined=True),
             ),
         ),
         cases=_misses,
@@ -240,5 +249,7 @@ EXERCISES = (
             ),
         ),
         run=_facts_of_matrix,
+        afterword="Such an assistant names the commonest cause whatever it sees: 90 % right, and "
+        "it tells nothing.",
     ),
 )

@@ -200,4 +200,31 @@ flattering_matrix = [[8, 0, 0], [1, 0, 0], [1, 0, 0]]
 flattering_matrix = [[95, 0, 0], [2, 1, 0], [1, 0, 1]]
 """,
     ),
+    Wrong(
+        exercise="likely_cause",
+        misconception="a share of nothing is not 0",
+        code="""
+import numpy as np
+
+
+def common(a, b):
+    return area(np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])]))
+
+
+def likely_cause(predicted, true, other):
+    shared = common(predicted, true)
+    covered, inside = shared / area(true), shared / area(predicted)
+    held = common(predicted, other) / area(other) if other is not None else 0
+    straight_below = np.array([true[0], true[3], true[2], predicted[3]])
+    with np.errstate(invalid="ignore"):
+        below = common(predicted, straight_below) / (area(predicted) - shared)
+    names = ["multiple instances", "water reflection", "localization more", "localization part",
+             "label error"]
+    too_large = covered * (1 - inside)
+    scores = [too_large * held, too_large * (1 - held) * below,
+              too_large * (1 - held) * (1 - below), inside * (1 - covered),
+              (1 - inside) * (1 - covered)]
+    return names[np.argmax(scores)]
+""",
+    ),
 ]
