@@ -81,6 +81,14 @@ EXPERIMENTS: dict[str, dict[str, dict[str, Any]]] = {
         "kernel with σ = 6": {"smoothing": "gaussian"},
         "kernel at the border: replicate": {"padding": "replicate"},
         "cosine schedule": {"schedule": "cosine"},
+        "epoch and threshold chosen on the test images": {
+            "selection": "test",
+            "evaluate_from": 1,
+        },
+        "classes by ten crops": {"ten_crop": True},
+        "an epoch's last batch left out": {"drop_last": True},
+        "scheme (e) frozen, fitted to Table 8": {"freeze": "e"},
+        "scheme (e) frozen, as worded": {"freeze": "e_literal"},
     },
     "table16_cnn_methods": {"PSOL": {"method": "psol"}, "SPOL": {"method": "spol"}, "SAT": {}},
     # the paper draws Fig. 4 without naming its points; these are ours

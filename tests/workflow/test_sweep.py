@@ -28,7 +28,7 @@ def write_scale(folder, *rows) -> str:
     return f"scale={path}"
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("smoke", 21), ("lab", 300), ("paper", 739)])
+@pytest.mark.parametrize(("scale", "runs"), [("smoke", 21), ("lab", 312), ("paper", 748)])
 def test_dry_run_prints_the_whole_plan(snakemake, tmp_path, scale, runs):
     done = snakemake("--dry-run", "--quiet", "--config", f"scale={scale}")
     assert done.returncode == 0, done.stdout
