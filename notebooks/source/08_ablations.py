@@ -79,6 +79,7 @@ show_table(paper.claims().set_index("id").loc[CLAIMS, ["says", "location", "rule
 # %%
 from satkit.lessons import show_experiment, train_rows
 
+ALL = ("top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known")  # the columns of Tables 11 to 13
 TABLES = [
     "table2_losses", "table9_blocks", "table10_gate", "table11_token", "table12_pixel_term",
     "table13_area_term", "fig4_area", "fig4_batch_size",
@@ -260,7 +261,7 @@ show_experiment("table9_blocks", settings.train, measured, claims=["three_blocks
 # should (a) hurt, if the paper's story of conflicting tasks is right?
 
 # %%
-show_experiment("table11_token", settings.train, measured, claims=CLAIMS[7:9])
+show_experiment("table11_token", settings.train, measured, ALL, claims=CLAIMS[7:9])
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -322,7 +323,7 @@ pd.Series({k: v for k, v in stored.items() if k in doubt}, name=run.dir.name).to
 
 # %%
 show_experiment(
-    "table12_pixel_term", settings.train, measured, ("top1_cls", "top1_loc", "gt_known"),
+    "table12_pixel_term", settings.train, measured, ALL,
     claims=["normalization_over_weighted_entropy"],
 )  # fmt: skip
 
@@ -370,7 +371,7 @@ pd.DataFrame(pushes).T.rename_axis("push towards")
 # </details>
 
 # %%
-show_experiment("table13_area_term", settings.train, measured, claims=["batch_area_over_area"])
+show_experiment("table13_area_term", settings.train, measured, ALL, claims=["batch_area_over_area"])
 
 # %% [markdown]
 # ## 7 · How sensitive is it? (Fig. 4)

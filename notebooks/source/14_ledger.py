@@ -84,10 +84,18 @@ numbers = run.set_index("claim")[columns]
 numbers.round(2).astype(object).where(numbers.notna(), "–")
 
 # %% [markdown]
+# All claims on all data sets, those that were not run as well (two verdicts: under two conditions):
+
+# %%
+overview = table.assign(dataset=table["dataset"].replace("", "its own data sets"))
+overview.groupby(["claim", "dataset"], sort=False)["verdict"].agg(", ".join).unstack().fillna("–")
+
+# %% [markdown]
 # ## The effects in one picture
 #
 # Filled: measured. Hollow: what the paper prints, on its own data sets; the two share a direction,
-# not a scale. The tick is the bound that the rule names.
+# not a scale. The tick is the bound that the rule names; a claim wants its effect to the right of it,
+# except the two on what matters little (λ, the batch size), which want theirs to the left.
 
 # %%
 from satkit.figures import forest, show

@@ -11,6 +11,7 @@ from satkit.paper.measured import (
     measured,
     row_settings,
     rows_of,
+    spread,
 )
 from satkit.paper.report import count_verdicts, paper_effects, to_run, write_ledger
 from satkit.paper.statements import check_statements, statements
@@ -34,6 +35,7 @@ __all__ = [
     "published",
     "row_settings",
     "rows_of",
+    "spread",
     "statements",
     "table",
     "to_run",

@@ -80,6 +80,9 @@ class Run(NamedTuple):
         }
         if self.settings["profile"] != "lab":
             different["profile"] = self.settings["profile"]
+        if "thresholds" in different:
+            every = different["thresholds"]
+            different["thresholds"] = f"{len(every)} from {every[0]:g} to {every[-1]:g}"
         if "checkpoint" in different:
             different["checkpoint"] = Path(different["checkpoint"]).name
         return different
@@ -186,13 +189,15 @@ def ledger_text(table: pd.DataFrame) -> str:
         "claimed": [" ".join(rule.split()[-2:]) for rule in run["rule"]],  # above or below a bound
         "measured [95 %]": [_measured(row) for row in run.itertuples()],
         "seeds": run["seeds"],
+        "needed": [needed(row.seeds_needed) for row in run.itertuples()],
         "verdict": run["verdict"],
         "the paper's": run["paper"],
         "conditions": [_conditions(row.conditions) for row in run.itertuples()],
     }
     notes = (
-        "Effects in points; runs of the smoke profile do not count. docs/paper.md and lesson 14 "
-        "say what each claim compares and how verdicts follow."
+        "Effects in points; runs of the smoke profile do not count. Needed: so many seeds would "
+        "carry the interval clear of the bound, if effect and spread stay what they are. "
+        "docs/paper.md and lesson 14 say what each claim compares and how verdicts follow."
     )
     blocks = [pd.DataFrame(lines).to_string(index=False), notes] if len(run) else []
     left = table[table["verdict"] == NOT_RUN]
@@ -200,6 +205,20 @@ def ledger_text(table: pd.DataFrame) -> str:
         place = dataset or "their own data sets"
         blocks.append(fill(f"Not run on {place}: {', '.join(names)}.", 100))
     return "\n\n".join(blocks)
+
+
+def needed(seeds: float) -> str:
+    """Write how many seeds a claim needs.
+
+    Args:
+        seeds: As :func:`satkit.stats.seeds_needed` gives them.
+
+    Returns:
+        The number; "–" where the spread is unknown, "over 1000" where that is not enough.
+    """
+    if math.isnan(seeds):
+        return "–"
+    return "over 1000" if math.isinf(seeds) else f"{seeds:.0f}"
 
 
 def _conditions(text: str) -> str:

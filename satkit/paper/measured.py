@@ -76,6 +76,8 @@ def measured(runs_dir: str | Path = "runs", files: str | Path | None = None) -> 
     rows["_here"] = rows["source"] == HERE
     rows["_metrics"] = rows.notna().sum(axis=1)  # one run in two files: the fuller row
     rows = rows.sort_values(["_here", "date", "_metrics"])
+    same = [rows[name].fillna("") for name in ("_key", "seed", "commit", "date")]
+    rows = rows.fillna(rows.groupby(same).ffill())
     rows = rows.drop_duplicates(["_key", "seed"], keep="last").sort_index()
     return rows.drop(columns=["_key", "_here", "_metrics"]).reset_index(drop=True)
 
@@ -309,6 +311,24 @@ def spread(values: pd.Series | None, digits: int = 1) -> str:
     return f"{values.mean():.{digits}f}{deviation}"
 
 
+def at_the_edge(rows: pd.DataFrame) -> pd.Series:
+    """Whether the chosen threshold is the first or last candidate: a better one may lie outside.
+
+    Args:
+        rows: From :func:`measured`, or a part of it.
+
+    Returns:
+        A truth value for each row; False for PSOL, whose map is a box at every threshold.
+    """
+
+    def is_end(row: Mapping[Any, Any]) -> bool:
+        candidates = settings_of(row).thresholds
+        ends = (candidates[0], candidates[-1]) if candidates else ()
+        return row.get("threshold") in ends and json.loads(row["given"]).get("method") != "psol"
+
+    return pd.Series([is_end(row) for row in rows.to_dict("records")], rows.index, dtype=bool)
+
+
 def banner(rows: pd.DataFrame) -> str:
     """Say where measured rows come from, a line for those computed here and one for cached ones.
 
@@ -316,7 +336,7 @@ def banner(rows: pd.DataFrame) -> str:
         rows: From :func:`measured`, or a part of it.
 
     Returns:
-        Commits, dates and devices.
+        Commits, dates and devices; and how many thresholds are :func:`at_the_edge`, if any.
     """
     lines = []
     for source, group in rows.groupby("source", sort=True):
@@ -326,4 +346,9 @@ def banner(rows: pd.DataFrame) -> str:
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         runs = f"{len(group)} run{'s' if len(group) > 1 else ''}"
         lines.append(f"{source}: {runs}, commit {commits}, {when}, {devices}")
+    if count := at_the_edge(rows).sum():
+        lines.append(
+            f"threshold at the end of its candidates, a better one may lie outside: {count} of "
+            f"{len(rows)} runs"
+        )
     return "\n".join(lines) or "nothing was measured yet"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from satkit.paper.claims import NOT_RUN, VERDICTS, claims, sides_of
+from satkit.paper.claims import NOT_RUN, VERDICTS, claims, needed, sides_of
 from satkit.paper.measured import banner, key, settings_of
 
 if TYPE_CHECKING:
@@ -117,13 +117,16 @@ def write_ledger(table: pd.DataFrame, rows: pd.DataFrame, folder: str | Path) ->
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     write_atomically(place / "ledger.csv", table.to_csv(index=False))
-    head = "| claim | where | data set | conditions | the paper's | measured | seeds | verdict |"
+    head = (
+        "| claim | where | data set | conditions | the paper's | measured | seeds | needed "
+        "| verdict |"
+    )
     lines = [
         "# The paper's claims, as far as they were run",
         "",
         *(f"- {line}" for line in banner(rows).splitlines()),
         "- Verdicts follow the rule of `satkit.paper.claims`; effects are points, with the 95 % "
-        "interval over seeds.",
+        "interval over seeds. Needed: so many seeds would carry the interval clear of the bound.",
         "",
         head,
         "|" + "---|" * (head.count("|") - 1),
@@ -139,6 +142,6 @@ def _line(row: Mapping[Any, Any]) -> str:
     conditions = row["conditions"] if row["conditions"] != "{}" else ""
     cells = (
         row["says"], row["location"], row["dataset"], conditions, row["paper"], effect + ends,
-        row["seeds"], row["verdict"],
+        row["seeds"], needed(row["seeds_needed"]), row["verdict"],
     )  # fmt: skip
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
