@@ -10,6 +10,7 @@ import pytest
 
 from satkit import figures, paper
 from satkit.figures import points
+from satkit.notebooks import in_project
 from satkit.settings import TrainSettings
 
 LAB = TrainSettings.for_profile("lab")
@@ -216,3 +217,13 @@ def test_contact_sheet_shows_every_figure():
     assert shown == ["a", "b", "c"] and sheet.alt.count(one.alt) == 3
     with pytest.raises(ValueError, match="no figures"):
         figures.contact_sheet({})
+
+
+def test_figure4_shows_what_the_committed_result_file_says(tmp_path):
+    drawn = figures.figure4(figures.figure4_points(LAB, paper.measured(tmp_path)))
+    shares, heights, _ = bars(drawn.figure.axes[0])["SAT"]
+    file = pd.read_csv(in_project("benchmarks/results/ablations_aviary.csv"))
+    means = file["gt_known"].groupby(file["given"].map(json.loads).map(str)).mean()
+    expected = [means[str({"method": "sat", "target_area": x})] for x in shares if x != 0.25]
+    assert len(expected) >= 4
+    assert [y for x, y in zip(shares, heights, strict=True) if x != 0.25] == pytest.approx(expected)

@@ -274,6 +274,16 @@ top = {name: line.max() for name, line in lines.items()}
 wide = {name: (line > line.max() - 5).sum() / 100 for name, line in lines.items()}
 pd.DataFrame({"best, %": top, "within 5 points of it over": wide}).round(2)
 
+# %% [markdown]
+# The same for all methods of Table 1 whose runs kept their curve:
+
+# %%
+from satkit.figures import figure7, figure7_points
+
+kept = figure7_points(settings.train, measured)
+if len(kept):
+    show(figure7(kept))
+
 # %%
 from satkit.lessons import of_base
 
