@@ -16,6 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from satkit.course import load_quiz, quiz_lessons
 from satkit.course.registry import exercises_of, sheets
 from satkit.notebooks import project_root, stated_seconds
 
@@ -31,16 +32,26 @@ def read_objectives(path: Path) -> list[dict]:
     return tomllib.loads(path.read_text(encoding="utf-8"))["objective"]
 
 
+def question_lessons() -> dict[str, str]:
+    """Say for each question's id in which lesson's quiz it is, such as "01"."""
+    quizzes = [load_quiz(lesson) for lesson in quiz_lessons()]
+    return {one.id: quiz.number for quiz in quizzes for one in quiz.questions}
+
+
 def objectives_table(docs: Path, root: Path) -> str:
     """Write the objectives with what teaches, practises and asks for them."""
+    lesson_of = question_lessons()
     rows = [
         [
             one["id"],
             one["says"],
             one["lecture"],
             ", ".join(one["lessons"]),
-            ", ".join(one["sheets"]),
-            ", ".join(f"quiz {lesson}" for lesson in one["lessons"]),
+            ", ".join(f"`{name}`" for name in one["exercises"]),
+            ", ".join(
+                f"quiz {lesson_of[name]}: {{ref}}`{name} <quiz-{name}>`"
+                for name in one["questions"]
+            ),
         ]
         for one in read_objectives(docs / "teaching" / "objectives.toml")
     ]

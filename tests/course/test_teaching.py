@@ -29,13 +29,29 @@ def section(title):
     return GUIDE.partition(title)[2].split("\n#")[0]
 
 
-def test_objectives_are_numbered_and_cover_every_lesson_sheet_and_lecture():
+def test_objectives_are_numbered_and_cover_every_lesson_and_lecture():
     assert [one["id"] for one in OBJECTIVES] == [f"O{i + 1}" for i in range(len(OBJECTIVES))]
     assert {lesson for one in OBJECTIVES for lesson in one["lessons"]} == set(LESSONS)
-    wanted = {f"ex{number}" for number in [*LESSONS, "16"]}
-    assert {sheet for one in OBJECTIVES for sheet in one["sheets"]} == wanted
     assert {one["lecture"] for one in OBJECTIVES} == set(range(1, 7))
     assert all(one["says"].endswith(".") for one in OBJECTIVES)
+
+
+def test_every_exercise_serves_an_objective_and_all_that_are_named_exist():
+    known = {f"{sheet[:4]}/{one.name}" for sheet in sheets() for one in exercises_of(sheet)}
+    assert {name for one in OBJECTIVES for name in one["exercises"]} == known
+
+
+def test_every_question_serves_an_objective_that_names_its_lesson():
+    lesson_of = teaching.question_lessons()
+    assert {name for one in OBJECTIVES for name in one["questions"]} == set(lesson_of)
+    for one in OBJECTIVES:
+        assert {lesson_of[name] for name in one["questions"]} == set(one["lessons"]), one["id"]
+
+
+@pytest.mark.parametrize("field", ["lessons", "exercises", "questions"])
+def test_an_objective_names_nothing_twice_and_something_of_each_kind(field):
+    for one in OBJECTIVES:
+        assert 0 < len(one[field]) == len(set(one[field])), one["id"]
 
 
 def test_an_objective_belongs_to_a_lecture_that_presents_one_of_its_lessons():
@@ -115,7 +131,9 @@ def test_tables_that_the_guide_asks_for_exist():
 
 def test_objectives_and_sheets_become_tables():
     table = teaching.objectives_table(DOCS, ROOT)
-    assert table.count("\n") == len(OBJECTIVES) + 1 and "quiz 01, quiz 07" in table
+    assert table.count("\n") == len(OBJECTIVES) + 1
+    assert "`ex00/iou_by_hand`" in table
+    assert "quiz 01: {ref}`iou_by_hand <quiz-iou_by_hand>`" in table
     table = teaching.sheets_table(DOCS, ROOT)
     assert table.count("\n") == len(sheets()) + 2
     points = sum(one.points for sheet in sheets() for one in exercises_of(sheet))
