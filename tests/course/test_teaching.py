@@ -112,7 +112,8 @@ def test_slides_that_the_day_names_are_there():
     "thread",
     ["vasgaowei/TS-CAM #17", "#7, #8", "clovaai/wsolevaluation #36", "#4, #10, #22",
      "clovaai/wsolevaluation #21", "clovaai/wsolevaluation #26", "nteract/papermill #818",
-     "nteract/papermill #906, #806", "nteract/papermill #251", "#765 and #478", "nteract/papermill #400", "jupyter/nbconvert #923",
+     "nteract/papermill #906, #806", "nteract/papermill #251", "#765 and #478",
+     "nteract/papermill #400", "jupyter/nbconvert #923",
      "jupyter/nbgrader #1083", "jupyter/nbgrader #1941", "jupyter/nbgrader #915",
      "d2l-ai/d2l-en #2608"],
 )  # fmt: skip

@@ -108,6 +108,16 @@ def _scale_without_axes(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low + EPSILON)
 
 
+def _scale_without_brackets(maps: Tensor) -> Tensor:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return maps - low / (high - low + EPSILON)
+
+
+def _scale_with_floor(maps: Tensor) -> Tensor:
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=EPSILON)
+
+
 def _scale_by_sigmoid(maps: Tensor) -> Tensor:
     return maps.sigmoid()
 
@@ -159,6 +169,10 @@ def _tscam_mean_of_blocks(attention: Tensor, class_map: Tensor) -> Tensor:
 
 def _tscam_sum_of_heads(attention: Tensor, class_map: Tensor) -> Tensor:
     return _tscam_map(attention, class_map) * attention.shape[1]
+
+
+def _tscam_largest_head(attention: Tensor, class_map: Tensor) -> Tensor:
+    return attention.amax(dim=1).sum(dim=0)[0, 1:].view_as(class_map) * class_map
 
 
 def _tscam_attention_only(attention: Tensor, class_map: Tensor) -> Tensor:
@@ -278,6 +292,18 @@ EXERCISES = (
                 also=(_scale_shifted_without_epsilon,),
             ),
             Misconception(
+                "the brackets around maps − min are missing",
+                "`maps - low / range` divides only the minimum, since / comes before −: write "
+                "`(maps - low) / range`.",
+                _scale_without_brackets,
+            ),
+            Misconception(
+                "the 1e-5 is taken for the smallest range",
+                "A floor acts only where the range is below it. The formula adds 1e-5 to *every* "
+                "range: max − min + 1e-5. It is a small difference, but results should be equal.",
+                _scale_with_floor,
+            ),
+            Misconception(
                 "a sigmoid takes the place of the scaling",
                 "A sigmoid gives values between 0 and 1, but no map reaches 0 or 1, and the same "
                 "threshold means something else in each. Scale by the map's own range.",
@@ -339,6 +365,12 @@ EXERCISES = (
                 "After min-max scaling that would draw the same box, but the formula averages over "
                 "the heads: the sum is over blocks only.",
                 _tscam_sum_of_heads,
+            ),
+            Misconception(
+                "the largest head is taken instead of the mean",
+                "The formula averages over the heads. With the maximum, one head that looks "
+                "somewhere is enough, and rows of attention no longer sum to 1.",
+                _tscam_largest_head,
             ),
             Misconception(
                 "the class map is left out",

@@ -58,6 +58,10 @@ def _five_each_side(first: np.ndarray, second: np.ndarray, draws: np.ndarray) ->
     return float(low), float(high)
 
 
+def _second_minus_first(first: np.ndarray, second: np.ndarray, draws: np.ndarray) -> Ends:
+    return _bootstrap_interval(second, first, draws)
+
+
 def _shares(first: np.ndarray, second: np.ndarray, draws: np.ndarray) -> Ends:
     low, high = _bootstrap_interval(first, second, draws)
     return low / 100, high / 100
@@ -186,6 +190,12 @@ EXERCISES = (
                 "the interval leaves out 5 % on each side",
                 "A 95 % interval leaves out 5 % in all, half of it on either side.",
                 _five_each_side,
+            ),
+            Misconception(
+                "the first method is subtracted from the second",
+                "The difference is first minus second: above 0 the first is ahead. The other way "
+                "round, the ends change places and signs.",
+                _second_minus_first,
             ),
             Misconception(
                 "shares are given, not points",

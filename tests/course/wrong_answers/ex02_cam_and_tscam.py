@@ -158,4 +158,34 @@ def scale_maps(maps):
     return (maps - low) / (high - low + 1e-5)
 """,
     ),
+    Wrong(
+        exercise="scale_maps",
+        misconception="the brackets around maps − min are missing",
+        code="""
+def scale_maps(maps):
+    low = maps.amin(dim=(1, 2), keepdim=True)
+    high = maps.amax(dim=(1, 2), keepdim=True)
+    return maps - low / (high - low + 1e-5)
+""",
+    ),
+    Wrong(
+        exercise="scale_maps",
+        misconception="the 1e-5 is taken for the smallest range",
+        code="""
+def scale_maps(maps):
+    flat = maps.flatten(1)
+    low = flat.min(dim=1).values[:, None, None]
+    high = flat.max(dim=1).values[:, None, None]
+    return (maps - low) / (high - low).clamp(min=1e-5)
+""",
+    ),
+    Wrong(
+        exercise="tscam_map",
+        misconception="the largest head is taken instead of the mean",
+        code="""
+def tscam_map(attention, class_map):
+    strongest = attention.max(dim=1).values.sum(dim=0)
+    return strongest[0, 1:].reshape(class_map.shape) * class_map
+""",
+    ),
 ]

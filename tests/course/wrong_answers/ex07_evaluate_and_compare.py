@@ -54,6 +54,19 @@ def bootstrap_interval(first, second, draws):
 """,
     ),
     Wrong(
+        exercise="bootstrap_interval",
+        misconception="the first method is subtracted from the second",
+        code="""
+import numpy as np
+
+
+def bootstrap_interval(first, second, draws):
+    gain = second[draws].mean(axis=1) - first[draws].mean(axis=1)
+    low, high = np.quantile(100 * gain, [0.025, 0.975])
+    return float(low), float(high)
+""",
+    ),
+    Wrong(
         exercise="three_scores",
         misconception="the score of the held-out images is reported",
         code="""

@@ -122,7 +122,7 @@ def likely_cause(predicted, true, other):
     ),
     Wrong(
         exercise="likely_cause",
-        misconception="boxes that touch are never elsewhere",
+        misconception="boxes that touch are never a label error",
         code="""
 import numpy as np
 
