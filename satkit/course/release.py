@@ -78,6 +78,16 @@ jupyter lab
 Then open an exercise or a lesson from the list on the left. VS Code opens them too: choose the
 Python in `.venv` of your clone as the kernel.
 
+In Colab you install nothing on your own machine: choose *File › Upload notebook* there, upload an
+exercise, and run these lines in a new first cell. Download the notebook before you leave
+(*File › Download*), since Colab forgets files.
+
+```
+!git clone --depth 1 ADDRESS satkit
+%cd satkit
+%pip install --quiet --editable ".[notebooks]"
+```
+
 ## Answer and check
 
 1. Run the cells at the top of the exercise.

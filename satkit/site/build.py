@@ -11,7 +11,13 @@ from typing import Any
 import nbformat
 
 from satkit.notebooks import PACKAGE, project_root
-from satkit.site.pages import exercise_page, lesson_page, repository_of
+from satkit.site.pages import (
+    SHEETS,
+    exercise_page,
+    lesson_page,
+    repository_of,
+    sheet_without_solutions,
+)
 from satkit.site.reference import reference_pages
 
 
@@ -53,7 +59,7 @@ def render(
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "docs", stage, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copy(PACKAGE / "weights" / "MODEL_CARD.md", stage / "model_card.md")
-    _stage_notebooks(root, notebooks, stage / "notebooks", solutions)
+    _stage_notebooks(root, notebooks, stage, solutions)
     for name, text in reference_pages().items():
         _write(stage / "api" / f"{name}.md", text)
     slides = root / "build" / "slides"
@@ -72,11 +78,12 @@ def _stage_notebooks(root: Path, executed: list[Path], stage: Path, solutions: b
     sources = {path.name: path for path in (root / "notebooks").glob("[0-9]*.ipynb")}
     for path in (sources | {path.name: path for path in executed}).values():
         page = lesson_page(nbformat.read(path, 4), path.stem, repository, path in executed)
-        _write_notebook(stage / path.name, page)
+        _write_notebook(stage / "notebooks" / path.name, page)
     for path in sorted((root / "notebooks" / "course").glob("ex*.ipynb")):
-        _write_notebook(
-            stage / "course" / path.name, exercise_page(nbformat.read(path, 4), solutions)
-        )
+        sheet = nbformat.read(path, 4)
+        page = exercise_page(sheet, path.stem, repository, solutions)
+        _write_notebook(stage / "notebooks" / "course" / path.name, page)
+        _write_notebook(stage / SHEETS / path.name, sheet_without_solutions(sheet))
 
 
 def _stage_slides(slides: Path, stage: Path) -> None:

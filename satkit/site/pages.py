@@ -15,6 +15,8 @@ from satkit.notebooks import parameters_of, stated_minutes
 from satkit.site.reference import names_used
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+#: Folder of the site with the sheets that can be downloaded
+SHEETS = "_static/sheets"
 
 
 def repository_of(pyproject: Path) -> str:
@@ -132,34 +134,64 @@ not needed. Binder needs no set-up.
 </details>"""
 
 
-def exercise_page(notebook: Any, solutions: bool) -> Any:
-    """Turn a sheet with its solutions into what somebody who learns alone should see.
+def sheet_without_solutions(notebook: Any) -> Any:
+    """Make of a sheet what is to be filled in.
 
     Args:
         notebook: the sheet as nbformat reads it, with nbgrader's marks.
-        solutions: put each solution, folded, below its exercise; else leave it out.
 
     Returns:
         A copy: stubs instead of solutions, no hidden tests.
     """
+    page = copy.deepcopy(notebook)
+    for cell in page.cells:
+        cell.source = without_notice(cell.source)
+        if cell.cell_type == "code":
+            cell.source = student_source(cell.source)
+    return page
+
+
+def exercise_page(notebook: Any, name: str, repository: str, solutions: bool) -> Any:
+    """Turn a sheet with its solutions into what somebody who learns alone should see.
+
+    Args:
+        notebook: the sheet as nbformat reads it, with nbgrader's marks.
+        name: its name, such as "ex05_train_cub".
+        repository: "OWNER/NAME" on GitHub, "" if unknown.
+        solutions: put each solution, folded, below its exercise; else leave it out.
+
+    Returns:
+        A copy: stubs instead of solutions, no hidden tests; below the title a link to the sheet
+        without solutions, and what Colab needs to open that. There are no buttons that open it in
+        Colab or on Binder, since the notebook in the repository holds the solutions.
+    """
     import nbformat
 
-    page = copy.deepcopy(notebook)
+    page = sheet_without_solutions(notebook)
     cells = []
-    for cell in page.cells:
-        source = cell.source = without_notice(cell.source)
+    for cell, own in zip(page.cells, notebook.cells, strict=True):
         cells.append(cell)
-        if cell.cell_type == "code":
-            cell.source = student_source(source)
-            if solutions and without_solutions(source) != source:
-                answer = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", source, flags=re.M)
-                folded = nbformat.v4.new_code_cell(answer.rstrip("\n"))
-                folded.metadata = nbformat.from_dict(
-                    {"tags": ["hide-input"], "mystnb": {"code_prompt_show": "Solution"}}
-                )
-                cells.append(folded)
+        if solutions and cell.cell_type == "code" and without_solutions(own.source) != own.source:
+            answer = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", own.source, flags=re.M)
+            folded = nbformat.v4.new_code_cell(answer.rstrip("\n"))
+            folded.metadata = nbformat.from_dict(
+                {"tags": ["hide-input"], "mystnb": {"code_prompt_show": "Solution"}}
+            )
+            cells.append(folded)
     page.cells = cells
+    title, _, rest = page.cells[0].source.partition("\n")
+    page.cells[0].source = "\n\n".join([title, sheet_facts(name, repository), rest])
     return page
+
+
+def sheet_facts(name: str, repository: str) -> str:
+    """Where a sheet without solutions is downloaded, and how Colab opens it."""
+    link = f'<a href="../../{SHEETS}/{name}.ipynb" download>Download this sheet</a>'
+    facts = [f"{link}, a notebook to be filled in"]
+    if repository:
+        facts.append("Colab: <em>File › Upload notebook</em> opens the file; then the set-up below")
+    items = "\n".join(f"<li>{fact}</li>" for fact in facts)
+    return f'<ul class="facts">\n{items}\n</ul>\n\n{set_up(repository)}'
 
 
 def readable_tables(html: str) -> str:

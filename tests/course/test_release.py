@@ -47,7 +47,15 @@ def test_students_get_lessons_that_their_sheets_link_to_and_a_readme(course):
     assert links and links <= lessons
     assert f"sheet [{SHEET[:4]}](../{SHEET}.ipynb)" in own
     assert "sheet ex02 ·" in other  # was not released
-    for step in ("git clone", "jupyter lab", "check(…)", "Hand in", "fetches a different project"):
+    for step in (
+        "git clone",
+        "jupyter lab",
+        "In Colab",
+        "%cd satkit",
+        "check(…)",
+        "Hand in",
+        "fetches a different project",
+    ):
         assert step in readme
 
 

@@ -17,6 +17,7 @@ from satkit.site import broken_links, build, external_links, pages, reference, r
 
 from .conftest import ADDRESS, LESSONS, ROOT, SHEET, TABLE, executed, sheet
 
+SHEET_NAME = "ex01_toy"
 REPOSITORY = ADDRESS.removeprefix("https://github.com/")
 
 
@@ -120,31 +121,50 @@ def test_tables_keep_scopes_that_they_have():
 
 def test_exercises_fold_solutions_and_hide_tests(site):
     html = (site / "notebooks" / "course" / "ex01_toy.html").read_text()
-    stub, folded = html.split("<details", 1)[0], html.split("<details", 1)[1]
+    stub, folded = html.rsplit("<details", 1)
     assert "NotImplementedError" in stub and "reference_answer" not in stub
     assert "reference_answer" in folded and "Solution" in folded
     assert "20_231" not in html and "### " not in text(site / "notebooks/course/ex01_toy.html")
 
 
 def test_solutions_can_be_left_out():
-    page = pages.exercise_page(sheet(), solutions=False)
+    page = pages.exercise_page(sheet(), SHEET_NAME, "", solutions=False)
     code = "\n".join(cell.source for cell in page.cells if cell.cell_type == "code")
     assert "reference_answer" in SHEET and "reference_answer" not in code
     ast.parse(code)  # what is left is code still
 
 
 def test_the_notice_of_the_edition_with_solutions_is_left_out():
-    first = pages.exercise_page(with_notice(sheet()), solutions=True).cells[0].source
-    assert first == pages.exercise_page(sheet(), solutions=True).cells[0].source
-    assert "student_edition" not in first
+    first, same = (
+        pages.exercise_page(one, SHEET_NAME, "", solutions=True).cells[0].source
+        for one in (with_notice(sheet()), sheet())
+    )
+    assert first == same and "student_edition" not in first
 
 
 def test_a_stub_before_the_solution_is_kept():
     source = "answer = None\n### BEGIN SOLUTION\nanswer = 3\n### END SOLUTION"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
-    stub, solution = pages.exercise_page(notebook, solutions=True).cells
+    cells = [nbformat.v4.new_markdown_cell("# Sheet"), nbformat.v4.new_code_cell(source)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    _, stub, solution = pages.exercise_page(notebook, SHEET_NAME, "", solutions=True).cells
     assert stub.source == "answer = None"
     assert solution.source == "answer = None\nanswer = 3"
+
+
+def test_a_sheet_can_be_downloaded_without_solutions_and_opened_in_colab(site):
+    page = site / "notebooks" / "course" / f"{SHEET_NAME}.html"
+    href = re.search(r'<a href="([^"]+)" download', page.read_text())[1]
+    given = nbformat.read((page.parent / href).resolve(), as_version=4)
+    code = "\n".join(cell.source for cell in given.cells if cell.cell_type == "code")
+    assert "NotImplementedError" in code and 'check("iou", iou)' in code
+    assert "reference_answer" not in code and "20_231" not in code
+    assert f"git clone --depth 1 {ADDRESS}" in text(page) and "Upload notebook" in text(page)
+    assert "colab.research" not in page.read_text()  # that file holds the solutions
+
+
+def test_without_an_address_a_sheet_says_nothing_of_colab():
+    first = pages.exercise_page(sheet(), SHEET_NAME, "", solutions=True).cells[0].source
+    assert "download" in first and "Colab" not in first and "git clone" not in first
 
 
 # ---- reference -----------------------------------------------------------------------------------
