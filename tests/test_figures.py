@@ -226,7 +226,24 @@ def test_show_displays_a_picture_with_escaped_alt_text(monkeypatch):
     assert shown[0]["text/plain"] == 'IoU < 0.5 & "late"'
     assert 'alt="IoU &lt; 0.5 &amp; &quot;late&quot;"' in shown[0]["text/html"]
     assert "data:image/png;base64,iVBOR" in shown[0]["text/html"]
+    assert f'base64,{shown[0]["image/png"]}"' in shown[0]["text/html"]
     assert shown[1]["text/plain"] == "other words"
+
+
+def test_a_figure_is_in_exports_to_latex_and_told_in_those_to_html(monkeypatch):
+    from nbconvert import HTMLExporter, LatexExporter
+    from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    figures.show(Figure(), alt="nothing yet")
+    outputs = [new_output("display_data", data) for data in shown]
+    notebook = new_notebook(cells=[new_code_cell("show(figure)", outputs=outputs)])
+    text, resources = LatexExporter().from_notebook_node(notebook)
+    ((name, picture),) = resources["outputs"].items()
+    assert picture.startswith(b"\x89PNG") and name in text
+    html = HTMLExporter().from_notebook_node(notebook)[0]
+    assert html.count(shown[0]["image/png"]) == 1 and 'alt="nothing yet"' in html
 
 
 def test_show_closes_what_pyplot_opened(monkeypatch):

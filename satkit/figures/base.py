@@ -63,7 +63,8 @@ class Illustration(NamedTuple):
 def show(figure: Figure | Illustration, alt: str = "") -> None:
     """Display a figure in a notebook as a PNG image with alt text.
 
-    HTML holds the picture and the text; what cannot show HTML shows the text.
+    HTML holds the picture and the text. What cannot show HTML, such as an export to LaTeX or PDF,
+    takes the bare picture, and a terminal the text.
 
     Args:
         figure: An illustration, or a bare figure.
@@ -79,7 +80,9 @@ def show(figure: Figure | Illustration, alt: str = "") -> None:
         figure = figure.figure
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what is to be seen")
-    display({"text/html": to_html(figure, alt), "text/plain": alt}, raw=True)
+    data = _png(figure)
+    shown = {"text/html": _element(figure, data, alt), "image/png": data, "text/plain": alt}
+    display(shown, raw=True)
 
 
 def to_html(figure: Figure, alt: str) -> str:
@@ -92,13 +95,21 @@ def to_html(figure: Figure, alt: str) -> str:
     Returns:
         The element.
     """
+    return _element(figure, _png(figure), alt)
+
+
+def _png(figure: Figure) -> str:
+    """The pixels of a figure as PNG in base64; pyplot lets go of it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight")
     if figure.canvas.manager is not None:  # made by pyplot, which would show it a second time
         from matplotlib import pyplot
 
         pyplot.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _element(figure: Figure, data: str, alt: str) -> str:
     width = round(figure.get_figwidth() * 90)
     style = f"width: {width}px; max-width: 100%"
     return f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{data}">'

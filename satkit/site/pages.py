@@ -70,6 +70,7 @@ def lesson_page(notebook: Any, name: str, repository: str, executed: bool) -> An
         for output in cell.get("outputs", []):
             if html := output.get("data", {}).get("text/html"):
                 output["data"]["text/html"] = readable_tables("".join(html))
+                output["data"].pop("image/png", None)  # the picture is in the HTML, with its text
     return page
 
 

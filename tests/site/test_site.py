@@ -15,7 +15,7 @@ from satkit.course.sheets import with_notice
 from satkit.notebooks import list_notebooks, stated_minutes
 from satkit.site import broken_links, build, external_links, pages, reference, render
 
-from .conftest import ADDRESS, LESSONS, ROOT, SHEET, TABLE, executed, sheet
+from .conftest import ADDRESS, LESSONS, PICTURE, ROOT, SHEET, TABLE, executed, sheet
 
 SHEET_NAME = "ex01_toy"
 REPOSITORY = ADDRESS.removeprefix("https://github.com/")
@@ -77,6 +77,16 @@ def test_controls_are_left_out_and_pictures_stay():
     cell.outputs.append(nbformat.v4.new_output("display_data", data=control))
     shown = pages.lesson_page(notebook, LESSONS[0], "", True)
     assert len(shown.cells[notebook.cells.index(cell)].outputs) == kept
+
+
+def test_a_picture_is_on_a_page_once():
+    notebook = executed(LESSONS[0])
+    cell = next(cell for cell in notebook.cells if cell.get("outputs"))
+    data = {"text/html": PICTURE, "image/png": "iVBORw0KGgo=", "text/plain": "."}
+    cell.outputs = [nbformat.v4.new_output("display_data", data)]
+    page = pages.lesson_page(notebook, LESSONS[0], "", True)
+    (shown,) = page.cells[notebook.cells.index(cell)].outputs
+    assert "image/png" not in shown.data and shown.data["text/html"] == PICTURE
 
 
 def test_without_an_address_a_lesson_says_where_to_set_it():
