@@ -74,6 +74,15 @@ def configure(config: Any) -> None:
     config.HTMLExporter.filters = {"markdown2html": _cell_to_html}
 
 
+#: Of pages of feedback: long lines wrap; links and code keep the contrast of WCAG's level AA
+STYLE = """
+pre { white-space: pre-wrap; }
+a { color: #23527c; text-decoration: underline; }
+a[href="#top"] { color: inherit !important; }
+.highlight, .highlight pre { background: #fff !important; }
+"""
+
+
 @pass_context
 def _cell_to_html(context: Any, markdown: str) -> str:
     """Markdown of a cell, with its pictures, as HTML whose formulas need no script."""
@@ -200,7 +209,7 @@ def by_hand(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def mend_page(page: str, notice: str = "") -> str:
-    """Remove what a page would fetch from elsewhere, wrap long lines, and name the exercises.
+    """Remove what a page would fetch, name its language and exercises, and let it be read well.
 
     Args:
         page: HTML of nbgrader.
@@ -211,7 +220,8 @@ def mend_page(page: str, notice: str = "") -> str:
     """
     page = re.sub(r'<a href="#([\w-]+)">Test cell</a>', r'<a href="#\1">\1</a>', page)
     page = re.sub(r'<a href="lessons/[^"]*"[^>]*>(.*?)</a>', r"\1", page)
-    page = page.replace("</head>", "<style>pre { white-space: pre-wrap; }</style></head>")
+    page = page.replace("<html>", '<html lang="en">', 1)
+    page = page.replace("</head>", f"<style>{STYLE}</style></head>")
     page = re.sub(r"<script[^>]*\bsrc=\"[^\"]*\"[^>]*>\s*</script>", "", page)
     page = re.sub(r"<link[^>]*href=\"https?:[^>]*>", "", page)
     if not notice:

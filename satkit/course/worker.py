@@ -274,7 +274,8 @@ def _display(data: Record) -> Record:
     kept = {kind: data[kind] for kind in kinds}
     if "text/plain" in kept:
         kept["text/plain"] = _cut(kept["text/plain"])
-    return {"output_type": "display_data", "data": kept, "metadata": {}}
+    told = {"image/png": {"alt": kept["text/plain"]}} if len(kept) == 2 else {}
+    return {"output_type": "display_data", "data": kept, "metadata": told}
 
 
 def _error(kind: str, text: str, lines: list[str]) -> Record:

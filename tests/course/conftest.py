@@ -37,6 +37,9 @@ import matplotlib.pyplot as plt
 from IPython.display import HTML, display
 print("x" * 5_000_000)
 display(HTML("<script>alert(1)</script>"))
+from matplotlib.figure import Figure
+from satkit.figures import show
+show(Figure(), alt="a page & nothing")
 plt.plot([1, 2])
 """
 COPIES = f"""\

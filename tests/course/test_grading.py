@@ -130,7 +130,18 @@ def test_others_are_neither_read_nor_changed(trial):
 def test_long_output_is_cut_and_pictures_are_kept(trial):
     html = page(trial, "shows")
     assert len(html) < 1_000_000 and "the output is too long" in html
-    assert "data:image/png" in html and "NotImplementedError" not in html
+    assert html.count("data:image/png") == 2 and "NotImplementedError" not in html
+    assert 'alt="a page &amp; nothing"' in html
+
+
+@pytest.mark.parametrize("student", ["shows", "faulty", "torn"])
+def test_axe_finds_nothing_serious_on_a_page_of_feedback(trial, browser, student):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs `dev`")
+    tab = browser.new_page()
+    tab.goto((trial.course / "feedback" / student / SHEET / f"{SHEET}.html").as_uri())
+    violations = axe.Axe().run(tab).response["violations"]
+    tab.close()
+    assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == []
 
 
 def test_pages_run_no_code_of_students_and_fetch_nothing(trial):

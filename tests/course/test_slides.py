@@ -397,3 +397,18 @@ def test_the_text_of_every_slide_fits_and_nothing_fails_in_the_browser(pages, br
             assert tab.evaluate(FITS) == [], page.name
         chromium.close()
     assert said == []
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_serious_on_a_lecture(pages, browser):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs `dev`")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser, chromium_sandbox=False)
+        tab = chromium.new_page(viewport={"width": 1280, "height": 720})
+        tab.goto(f"{pages[1].as_uri()}?print-pdf")  # all slides at once
+        tab.wait_for_selector(".pdf-page", state="attached")
+        violations = axe.Axe().run(tab).response["violations"]
+        chromium.close()
+    assert [one["id"] for one in violations if one["impact"] in ("serious", "critical")] == []
