@@ -89,6 +89,15 @@ def test_map_sheet_draws_maps_boxes_and_numbers():
     assert "ramp (values 0.00 to 1.00), half (values 0.50 to 0.50)" in sheet.alt
 
 
+def test_map_sheet_draws_the_image_before_its_maps(drawing):
+    maps = {name: torch.full((2, 2), 0.5) for name in ("first", "second")}
+    sheet = figures.map_sheet(maps, image=drawing.image)
+    image, *others = sheet.figure.axes[:3]
+    assert np.array_equal(image.images[0].get_array(), drawing.image)
+    assert [axis.get_title() for axis in others] == ["first", "second"]
+    assert sheet.alt.startswith("An image and its maps side by side: first")
+
+
 def test_line_chart_draws_what_it_is_given():
     chart = figures.line_chart([1, 2], {"a": [3.0, 4.0]}, xlabel="K", ylabel="points")
     assert np.array_equal(lines(chart)["a"], [[1, 3], [2, 4]])
@@ -110,6 +119,15 @@ def test_bar_chart_breaks_the_names_of_groups_only_where_they_need_it():
     many = pd.concat([table] * 3)
     axis = figures.bar_chart(many, ylabel="points").figure.axes[0]
     assert axis.get_xticklabels()[0].get_text() == "best of\n20 on\ntest"
+
+
+def test_bar_chart_writes_shorter_values_above_many_bars():
+    table = pd.DataFrame({"a": [-0.01234, 83.61, 100.0, 1.0]})
+    for columns, first in ((3, "-0.0123"), (4, "-0.012")):
+        wide = pd.concat([table] * columns, axis=1).set_axis([*"abcd"[:columns]], axis=1)
+        texts = figures.bar_chart(wide, ylabel="x").figure.axes[0].texts
+        assert texts[0].get_text() == first
+    assert [text.get_text() for text in texts[:4]] == ["-0.012", "84", "100", "1"]
 
 
 def test_bar_chart_draws_every_value():

@@ -101,7 +101,7 @@ with torch.inference_mode():
     image, label = item["image"][None], torch.tensor([item["label"]])
     drawn = {name: run.model()(image, label).maps[0] for name, run in runs.items()}
 drawn["TS-CAM"] = (scaled := drawn["TS-CAM"] - drawn["TS-CAM"].min()) / scaled.max()
-show(map_sheet(drawn))
+show(map_sheet(drawn, image=item["image"]))
 
 # %% [markdown]
 # <details><summary>Answer</summary>

@@ -141,6 +141,7 @@ def localization_grid(
 def map_sheet(
     maps: Mapping[str, Array],
     *,
+    image: Array | None = None,
     boxes: Mapping[str, Array] | None = None,
     numbers: bool = False,
     columns: int = 6,
@@ -149,18 +150,24 @@ def map_sheet(
 
     Args:
         maps: By name, [h, w] with values 0–1.
+        image: What they are maps of, drawn before them: uint8 [H, W, 3], or a normalised float
+            tensor [3, H, W] as data sets give it.
         boxes: For some of the names, [n, 4] half-open xyxy in pixels of the map.
         numbers: Write every value into its cell (small maps).
-        columns: Maps a row.
+        columns: Panels a row.
 
     Returns:
-        One panel a map.
+        One panel a map, after that of the image.
     """
-    figure, axes = pictures(math.ceil(len(maps) / columns), min(columns, len(maps)))
+    panels = len(maps) + (image is not None)
+    figure, axes = pictures(math.ceil(panels / columns), min(columns, panels))
+    if image is not None:
+        axes[0].imshow(picture(image))
+        axes[0].set_title("image")
     said = []
-    for axis, (name, given) in zip(axes, maps.items(), strict=False):
+    for axis, (name, given) in zip(axes[panels - len(maps) :], maps.items(), strict=False):
         values = as_numpy(given)
-        image = axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1)
+        drawn = axis.imshow(values, cmap=MAP_COLORS, vmin=0, vmax=1)
         axis.set_title(name)
         if boxes and name in boxes:
             draw_boxes(axis, boxes[name], PREDICTED_COLOR, "-")
@@ -170,8 +177,9 @@ def map_sheet(
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", color=color)
         one_line = name.replace("\n", " ")
         said.append(f"{one_line} (values {values.min():.2f} to {values.max():.2f})")
-    figure.colorbar(image, ax=axes, shrink=0.7, aspect=12)
-    return Illustration(figure, f"Maps side by side: {', '.join(said)}.")
+    figure.colorbar(drawn, ax=axes, shrink=0.7, aspect=12)
+    what = "Maps" if image is None else "An image and its maps"
+    return Illustration(figure, f"{what} side by side: {', '.join(said)}.")
 
 
 def photo_panels(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> Figure:
@@ -238,7 +246,7 @@ def line_chart(x: Array, lines: Mapping[str, Array], *, xlabel: str, ylabel: str
 
 
 def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
-    """Groups of bars, with the value above each.
+    """Groups of bars, with the value above each, shorter where there are more than twelve bars.
 
     Args:
         table: One group a row, one colour a column.
@@ -254,7 +262,7 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
     for i, name in enumerate(table):
         at = np.arange(len(table)) + (i - (len(table.columns) - 1) / 2) * width
         bars = axis.bar(at, table[name], width * 0.95, label=name, color=COLORS[i])
-        axis.bar_label(bars, fmt="%.3g", fontsize=8)
+        axis.bar_label(bars, fmt=_short if table.size > 12 else "%.3g", fontsize=8)
     letters = int(10 * figure.get_figwidth() / len(table))  # that a line below a group has room for
     names = [fill(str(name), letters, break_long_words=False) for name in table.index]
     axis.set_xticks(range(len(table)), names)
@@ -262,6 +270,11 @@ def bar_chart(table: pd.DataFrame, *, ylabel: str) -> Illustration:
     said = [f"{row}: " + ", ".join(f"{n} {v:.3g}" for n, v in values.items())
             for row, values in table.iterrows()]  # fmt: skip
     return Illustration(figure, f"Bars of {ylabel}. {'; '.join(said)}.")
+
+
+def _short(value: float) -> str:
+    """Two significant digits, and all of those before the point."""
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 # --------------------------------------------------------------------------------------------------
