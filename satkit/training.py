@@ -598,9 +598,12 @@ def precision_of(wanted: str) -> str:
 
 
 def allow_tf32(precision: str) -> None:
-    """Let a GPU round the factors of fp32 matrix products to 10 bits where ``tf32`` asks for it.
+    """Let a GPU round the factors of fp32 products to 10 bits where ``tf32`` asks for it.
+
+    Products are those of matrices and of convolutions, which the patch embedding is.
 
     Args:
         precision: Of the settings; all but ``tf32`` switch it off for what comes.
     """
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"

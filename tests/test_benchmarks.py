@@ -1,11 +1,12 @@
 """The benchmarks at small size: they are equal to the plain form, count right and write results."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks import end_to_end, model
+from benchmarks import end_to_end, model, targets
 from benchmarks.baselines.sat import PlainSAT
 from satkit import create_model
 from satkit.losses import total_loss
@@ -44,20 +45,92 @@ class TestPlainForm:
 
 class TestModel:
     def test_small_run(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(model, "provenance", lambda *_: {"commit": "none"})  # git is slow
-        model.main(tiny=True, out=tmp_path, threads=1)
-        report = json.loads((tmp_path / "model_small.json").read_text())
-        shares = report["equality"][PLAN.backbone]["fp32"]
+        report = small_run(tmp_path, monkeypatch)
+        shares = report["equality"][PLAN.backbone]["fused fp32"]
         assert 0 < shares["logits"] < 1e-4 and shares["gradients"] < 1e-4
         assert len(report["rows"]) == 2 * len(PLAN.candidates) * len(PLAN.batches)
         row = report["rows"][0]
         assert row["images_per_second"] == pytest.approx(row["batch"] / row["seconds"])
         assert row["share_of_ceiling"] > 0
-        assert list(report["goals"]) == [target.name for target in model.TARGETS["cpu"]]
-        plain = model.pick(report["rows"], "plain", "fp32", "inference")
+        assert list(report["goals"]) == [target.name for target in targets.TARGETS["cpu"]]
+        plain = targets.pick(report["rows"], "plain", "fp32", "inference")
         work = report["counts"][PLAN.backbone]["fused"]["forward_gflop"]
         at_ceiling = plain["batch"] * work / 1e3 / report["ceiling_tflops"]["fp32"]  # seconds
         assert f"would be {plain['seconds'] / at_ceiling:.2f} x" in report["notes"][0]
+
+    def test_small_run_beside_a_gpu_has_the_targets_of_a_cpu(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(targets.TARGETS, "cuda", [])
+        monkeypatch.setattr(model, "on_cuda", lambda: True)
+        monkeypatch.setattr(model, "ceiling", lambda *_: 1.0)
+        monkeypatch.setattr(model, "hand_back", lambda: None)
+        monkeypatch.setattr(model, "equality", lambda *_, **__: {})
+        monkeypatch.setattr(model, "count", lambda *_: COUNTS)
+        monkeypatch.setattr(model, "measure", lambda *_, **__: [ROWS])
+        assert FASTER in small_run(tmp_path, monkeypatch)["goals"]
+
+    def test_slices_add_up_in_a_file_of_the_same_code(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(model, "count", lambda *_: COUNTS)
+        monkeypatch.setattr(model, "ceiling", lambda *_: 1.0)
+        for batch in (2, 4):
+            plan = replace(PLAN, batches=(batch,), candidates=PLAN.candidates[: batch // 2])
+            monkeypatch.setattr(model, "small", lambda plan=plan: [plan])
+            report = small_run(tmp_path, monkeypatch)
+        found = {(row["form"], row["task"], row["batch"]) for row in report["rows"]}
+        tasks = ("inference", "training")
+        expected = {("plain", task, batch) for task in tasks for batch in (2, 4)}
+        assert found == expected | {("fused", task, 4) for task in tasks}
+        assert len(report["rows"]) == len(found)
+        assert not any("bare" in name for name in report["goals"])
+        assert FASTER in report["goals"]
+        report = small_run(tmp_path, monkeypatch, commit="another")
+        assert {row["batch"] for row in report["rows"]} == {4}
+
+    def test_a_slice(self):
+        [plan] = model.chosen(model.on_gpu(), model.BASE, "bf16")
+        assert plan.backbone == model.BASE
+        forms = {(c.form, c.setting) for c in plan.candidates}
+        settings = ("bf16", "bf16 compiled")
+        assert forms == {(f, s) for f in ("plain", "fused", "bare") for s in settings}
+        with pytest.raises(
+            ValueError, match="precision is 'fp8'; expected one of bf16, fp32, tf32"
+        ):
+            model.chosen(model.on_gpu(), "", "fp8")
+
+    def test_what_runs_out_of_memory_is_told(self, monkeypatch):
+        """Its larger batch does not count for any form; the smaller one does."""
+        step = model.Bench.train_step
+
+        def limited(bench, images, labels):
+            if bench.candidate.form == "plain" and len(images) > 2:
+                raise torch.cuda.OutOfMemoryError("too much")
+            step(bench, images, labels)
+
+        monkeypatch.setattr(model.Bench, "train_step", limited)
+        rows = [row for some in model.measure(PLAN, 1, own_process=False) for row in some]
+        [out] = [row for row in rows if "oom" in row]
+        assert (out["form"], out["task"], out["batch"]) == ("plain", "training", 4)
+        assert "out of memory" in model.describe(out)
+        assert targets.pick(rows, "fused", "fp32", "training")["batch"] == 2
+        assert targets.pick(rows, "fused", "fp32", "inference")["batch"] == 4
+
+    def test_a_compiled_form_is_compared_as_it_is_timed(self, monkeypatch):
+        seen = []
+
+        def compiled(network):
+            seen.append(network)
+            return torch.compile(network, backend="eager", dynamic=True)
+
+        monkeypatch.setattr(model, "compiled", compiled)
+        plan = replace(PLAN, candidates=[model.Candidate("fused", "bf16", True)])
+        [(name, shares)] = model.equality(plan, 1, own_process=False).items()
+        assert name == "fused bf16 compiled" and len(seen) == 1
+        assert shares.keys() >= {"evaluated logits", "evaluated maps", "maps", "gradients"}
+
+    def test_only_the_keys_bias_is_left_out(self):
+        gradient = torch.arange(6.0)
+        left = model.above_rounding("blocks.0.attn.qkv.bias", gradient)
+        assert left.tolist() == [0, 1, 4, 5]
+        assert model.above_rounding("blocks.0.attn.proj.bias", gradient) is gradient
 
     def test_another_model_is_refused(self, monkeypatch):
         monkeypatch.setattr(model, "PlainSAT", lambda sat: PlainSAT(shifted(sat)))
@@ -67,7 +140,7 @@ class TestModel:
             return sat
 
         with pytest.raises(SystemExit, match=r"fused SAT in fp32 is not the plain one: .*maps"):
-            model.equality(PLAN)
+            model.equality(PLAN, 1, own_process=False)
 
     def test_counts_by_hand(self):
         """What the plain form does more: class maps of 4 places, rows of logits are part of QKᵀ."""
@@ -81,21 +154,44 @@ class TestModel:
 
     def test_targets_read_the_rows(self):
         rows = [
-            {"backbone": backbone, "form": form, "setting": setting, "task": "training",
-             "batch": batch, "seconds": seconds, "images_per_second": batch / seconds}
-            for backbone, batch, form, setting, seconds in [
-                ("s", 8, "plain", "fp32", 6.0), ("s", 4, "plain", "fp32", 1.0),
-                ("s", 8, "fused", "fp32", 3.0), ("s", 8, "fused", "fp32 compiled", 2.0),
-                ("s", 8, "bare", "fp32", 2.5), ("t", 16, "fused", "fp32", 0.1),
-            ]
+            row_of("s", "plain", "fp32", 8, 6.0), row_of("s", "plain", "fp32", 4, 1.0),
+            row_of("s", "fused", "fp32", 8, 3.0), row_of("s", "fused", "fp32 compiled", 8, 2.0),
+            row_of("s", "bare", "fp32", 8, 2.5), row_of("t", "fused", "fp32", 16, 0.1),
         ]  # fmt: skip
-        targets = [
-            model.faster("training", "best", "fp32", 3.5),
-            model.faster("training", "fp32", "fp32", 2.0),
-            model.overhead("training", "fp32"),
+        wanted = [
+            targets.faster("training", "best", "fp32", 3.5),
+            targets.faster("training", "fp32", "fp32", 2.0),
+            targets.faster("training", "bf16", "fp32", 2.0),  # has no row
+            targets.overhead("training", "fp32"),
         ]
-        values = [(t["value"], t["reached"]) for t in model.judge(rows, targets).values()]
+        goals = targets.judge(rows, wanted, "s")
+        values = [(t["value"], t["reached"]) for t in goals.values()]
         assert values == [(3.0, False), (2.0, True), (pytest.approx(0.2), False)]
+        assert targets.judge(rows, wanted, "t") == {}
+
+    def test_own_time_compares_round_by_round(self):
+        """One slow round of the machine, which hits both, does not count."""
+        fused, bare = (row_of("s", form, "fp32", 8, 1.0) for form in ("fused", "bare"))
+        fused["round_seconds"], bare["round_seconds"] = [1.1, 2.2, 1.32], [1.0, 2.0, 1.1]
+        assert targets.own_share([fused, bare], "fp32", "training") == pytest.approx(0.1)
+
+
+def row_of(backbone, form, setting, batch, seconds):
+    return {
+        "backbone": backbone, "form": form, "setting": setting, "task": "training", "batch": batch,
+        "seconds": seconds, "round_seconds": [seconds], "images_per_second": batch / seconds,
+    }  # fmt: skip
+
+
+ROWS = [row_of(PLAN.backbone, form, "fp32", 4, 1.0) for form in ("plain", "fused")]
+COUNTS = {"forward_gflop": 1.0, "training_gflop": 3.0}
+FASTER = "training: fused, fp32 / plain, fp32: images/s"
+
+
+def small_run(folder, monkeypatch, commit="none"):
+    monkeypatch.setattr(model, "provenance", lambda *_: {"commit": commit})  # git is slow
+    model.main(tiny=True, out=folder, threads=1, backbone="", precision="")
+    return json.loads((folder / "model_small.json").read_text())
 
 
 def test_end_to_end_run(tmp_path, monkeypatch):

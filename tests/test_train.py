@@ -247,9 +247,11 @@ class TestOptions:
         try:
             module.allow_tf32("tf32")
             assert torch.get_float32_matmul_precision() == "high"
+            assert torch.backends.cudnn.allow_tf32
         finally:
             module.allow_tf32("fp32")
         assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
 
     def test_fp16_needs_a_gpu(self, tmp_path, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
