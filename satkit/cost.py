@@ -133,9 +133,10 @@ def step_seconds(settings: TrainSettings, num_classes: int, steps: int = 3) -> f
         Seconds, the median.
     """
     train_step, seconds = _Step(settings, num_classes), []
+    images, labels = train_step.pixels(settings.batch_size)
     for _ in range(steps + 1):
         start = time.perf_counter()
-        train_step.on_pixels(settings.batch_size)
+        train_step(images, labels)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 
@@ -205,7 +206,8 @@ def _answer(
 def _measure_memory(settings: TrainSettings, num_classes: int) -> list[float]:
     """Peak of a step in MB."""
     before = _peak_bytes()
-    _Step(settings, num_classes).on_pixels(settings.batch_size)
+    train_step = _Step(settings, num_classes)
+    train_step(*train_step.pixels(settings.batch_size))
     return [(_peak_bytes() - before) / 1e6]
 
 
@@ -214,13 +216,14 @@ def _measure(settings: TrainSettings, num_classes: int) -> list[float]:
     before = _peak_bytes()
     train_step, peaks = _Step(settings, num_classes), []
     for batch in SMALL_BATCHES:
-        train_step.on_pixels(batch)
+        train_step(*train_step.pixels(batch))
         peaks.append((_peak_bytes() - before) / 1e6)
     batch = min(32 if torch.cuda.is_available() else SMALL_BATCHES[1], settings.batch_size)
-    train_step.on_pixels(batch)
+    images, labels = train_step.pixels(batch)
+    train_step(images, labels)
     start = time.perf_counter()
     for _ in range(TIMED_STEPS):
-        train_step.on_pixels(batch)
+        train_step(images, labels)
     speed = TIMED_STEPS * batch / (time.perf_counter() - start)
     model = train_step.model.cpu()
     return [*peaks, speed, gmacs(model, settings.image_size), parameter_count(model)]
@@ -248,10 +251,11 @@ class _Step:
         float(losses["total"].detach())  # waits for the device
         self.model.zero_grad()
 
-    def on_pixels(self, batch: int) -> None:
-        """A step on random images."""
+    def pixels(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Random images and labels, on the device."""
         side = self.settings.image_size
-        self(torch.randn(batch, 3, side, side), torch.arange(batch) % self.num_classes)
+        images = torch.randn(batch, 3, side, side, device=self.device)
+        return images, torch.arange(batch, device=self.device) % self.num_classes
 
 
 def _peak_bytes() -> int:

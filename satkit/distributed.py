@@ -201,7 +201,7 @@ class JointBatchNorm(nn.BatchNorm2d):
     def _over_the_batch(self, x: Tensor) -> Tensor:
         values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         flat = values.transpose(0, 1).flatten(1)  # [C, B·H·W]
-        count = sum_with_gradient(flat.new_tensor(float(flat.shape[1] * self.counted)))
+        count = sum_with_gradient(flat.new_full((), flat.shape[1] * self.counted))
         mean = sum_with_gradient(flat.sum(dim=1) * self.counted) / count  # [C]
         off = (flat - mean[:, None]).square().sum(dim=1)  # [C]
         variance = sum_with_gradient(off * self.counted) / count  # [C]

@@ -5,6 +5,8 @@ All take localization maps [B, h, w] with values in 0–1.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, cross_entropy
@@ -72,10 +74,17 @@ def smooth(maps: Tensor, smoothing: str | None = "official", padding: str = "zer
         raise ValueError(f"padding is {padding!r}; expected 'zeros' or 'replicate'")
     if smoothing is None:
         return maps
-    kernel = smoothing_kernel(smoothing).to(maps)[None, None]  # [1, 1, 3, 3]
+    kernel = _kernel(smoothing, maps.device, maps.dtype)  # [1, 1, 3, 3]
     mode = "constant" if padding == "zeros" else "replicate"
     padded = torch.nn.functional.pad(maps[:, None], (1, 1, 1, 1), mode=mode)
     return conv2d(padded, kernel)[:, 0]
+
+
+@cache
+def _kernel(kind: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The smoothing kernel where it is used, made once: a step would wait for its upload."""
+    with torch.inference_mode(False):  # so that training may use it, whoever asks first
+        return smoothing_kernel(kind).to(device, dtype)[None, None]
 
 
 def batch_area_loss(maps: Tensor, target_area: float, counted: bool = True) -> Tensor:
@@ -98,7 +107,7 @@ def batch_area_loss(maps: Tensor, target_area: float, counted: bool = True) -> T
     """
     if not 0.0 <= target_area <= 1.0:
         raise ValueError(f"target_area is {target_area}; expected a share of the image, 0–1")
-    total = torch.stack([maps.sum(), maps.new_tensor(float(maps.numel()))])
+    total = torch.stack([maps.sum(), maps.new_full((), maps.numel())])
     total = distributed.sum_with_gradient(total if counted else total * 0)
     return (total[0] / total[1] - target_area).abs()
 
@@ -154,7 +163,8 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: [B, C].
-        labels: int [B], 0 … C-1.
+        labels: int [B], 0 … C-1. On a GPU they are not checked here, since a step would wait for
+            it: who loads them does, see :func:`check_labels`.
 
     Returns:
         Scalar >= 0.
@@ -162,12 +172,26 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: Labels outside the classes of the logits.
     """
-    if labels.numel() and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+    if labels.device.type == "cpu":
+        check_labels(labels, logits.shape[1])
+    return cross_entropy(logits, labels)
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Refuse labels that the model has no class for.
+
+    Args:
+        labels: int [B], best on the CPU.
+        classes: C.
+
+    Raises:
+        ValueError: A label outside 0 … C-1.
+    """
+    if labels.numel() and (labels.min() < 0 or labels.max() >= classes):
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has "
-            f"{logits.shape[1]} classes; create it with the data set's num_classes"
+            f"{classes} classes; create it with the data set's num_classes"
         )
-    return cross_entropy(logits, labels)
 
 
 def total_loss(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from satkit import backbones, data, distributed
 from satkit.checkpoints import read_weights
 from satkit.evaluation import Outputs, collect, predictions, score, threshold_curve
-from satkit.losses import total_loss
+from satkit.losses import check_labels, total_loss
 from satkit.methods import METHODS
 from satkit.model import Localization, freeze
 from satkit.progress import Progress, step_by_step
@@ -396,12 +396,13 @@ class _Loop:
         with nullcontext() if steps else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
                 output = self.model(images, labels)
+            check_labels(batch["label"], output.logits.shape[1])  # where they lie: on the CPU
             losses = losses_of(settings, output, labels, share)
             means = distributed.mean(torch.stack([loss.float() for loss in losses.values()]))
-            values = dict(zip(losses, means.tolist(), strict=True))
-            self._check_finite(values)
             together = sum(map(self._batch_length, group))  # images of this optimizer step
             self.accelerator.backward(losses["total"] / (together / self._batch_length(self.step)))
+        values = dict(zip(losses, means.tolist(), strict=True))  # waits for the GPU
+        self._check_finite(values)
         if steps:
             self.optimizer.step()
             self.optimizer.zero_grad()

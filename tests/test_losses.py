@@ -58,6 +58,16 @@ class TestSmooth:
     def test_none_changes_nothing(self):
         assert torch.equal(losses.smooth(MAP, None), MAP)
 
+    def test_a_kernel_first_used_without_gradients_serves_training(self):
+        losses._kernel.cache_clear()
+        with torch.inference_mode():
+            expected = losses.smooth(MAP).clone()
+        maps = MAP.clone().requires_grad_()
+        smoothed = losses.smooth(maps)
+        (smoothed * (1 - smoothed)).mean().backward()
+        assert torch.equal(smoothed, expected) and maps.grad.abs().sum() > 0
+        assert losses.smooth(MAP.double()).dtype == torch.float64
+
     def test_unknown_padding(self):
         with pytest.raises(ValueError, match="padding is 'mirror'"):
             losses.smooth(MAP, padding="mirror")
