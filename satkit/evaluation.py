@@ -175,11 +175,11 @@ def _join(
 def _localize(
     model: nn.Module, batch: dict[str, Any], ten_crop: bool, device: torch.device
 ) -> dict[str, Any]:
-    images = batch["image"].to(device)  # [B, 3, S, S]
-    output = model(images, batch["label"].to(device))
+    images, labels = batch["image"].to(device), batch["label"].to(device)  # [B, 3, S, S], [B]
+    output = model(images, labels)
     logits = output.logits
-    if ten_crop:
-        scores = [model(view).logits.softmax(dim=1) for view in _views(batch, images)]
+    if ten_crop:  # with the labels, which change no logit, so that one graph is compiled
+        scores = [model(view, labels).logits.softmax(dim=1) for view in _views(batch, images)]
         logits = torch.stack(scores).mean(dim=0).log()  # [B, C]
     kept = {k: batch[k] for k in ("label", "boxes", "path")}
     return {"maps": output.maps.float().cpu(), "logits": logits.float().cpu(), **kept}

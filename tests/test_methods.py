@@ -125,6 +125,15 @@ class TestCreateModel:
         assert "weights_only" not in str(refused.value)  # torch's advice, which would run it
 
 
+@pytest.mark.parametrize("method", list_methods())
+def test_labels_change_no_logit_in_evaluation(method):
+    model = create_model(method, SMALL, 3, image_size=48).eval()
+    images = torch.rand(3, 3, 48, 48)
+    with torch.inference_mode():
+        free, told = model(images), model(images, torch.tensor([0, 1, 2]))
+    assert torch.equal(free.logits, told.logits)
+
+
 @pytest.mark.parametrize("method", ["sat", "cam", "lctr", "ornet", "spol"])
 def test_activation_checkpointing_changes_no_number(method):
     """With stochastic depth too, whose random numbers are drawn again."""
