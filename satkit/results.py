@@ -284,7 +284,8 @@ def provenance(device: str, data: str) -> dict[str, Any]:
         data: Fingerprint of the data.
 
     Returns:
-        Commit, whether the tree was changed, date (UTC), device, processor count, versions, data.
+        Commit, whether the tree was changed, date (UTC), device, name of the CPU, its number of
+        cores, versions, data.
     """
     commit, dirty = commit_of_source()
     return {
@@ -293,11 +294,22 @@ def provenance(device: str, data: str) -> dict[str, Any]:
         "code": code_fingerprint(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device,
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "data": data,
     }
+
+
+def processor_name() -> str:
+    """Name of the CPU, as far as the system tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor()
 
 
 def commit_of_source() -> tuple[str, bool]:

@@ -26,6 +26,29 @@ def test_seconds_are_not_compared_and_a_lost_ratio_is_named():
     assert goals.fallen(old, {}) == ["x: is no longer measured"]
 
 
+def test_a_share_may_differ_by_its_margin():
+    """Ratios of shares near zero say nothing."""
+    names = (("own", 0.002, "share"), ("wait", 0.4, "% of the time"))
+    old = {n: goals.goal(v, 0.05, more=False, unit=unit) for n, v, unit in names}
+
+    def measured(own, wait):
+        now = {"own": own, "wait": wait}
+        return {n: goals.goal(now[n], 0.05, more=False, unit=unit) for n, _, unit in names}
+
+    assert goals.fallen(old, measured(0.05, 5.3)) == []
+    assert goals.fallen(old, measured(-0.1, 0.0)) == []
+    lines = goals.fallen(old, measured(0.06, 5.5))
+    assert lines == ["own: 0.06 share, was 0.002", "wait: 5.5 % of the time, was 0.4"]
+
+
+def test_a_new_device_is_judged_by_the_targets(tmp_path, monkeypatch):
+    found = {"speed": goals.goal(3, 4), "memory": goals.goal(0.3, 0.4, more=False)}
+    (tmp_path / "model_other_gpu.json").write_text(json.dumps({"goals": found}))
+    monkeypatch.setattr(goals, "SCRIPTS", ())
+    [line] = goals.regress(tmp_path)
+    assert line == "model_other_gpu: speed: 3 x, target ≥ 4 x, and nothing to compare with"
+
+
 def test_regress_compares_with_the_committed_file(tmp_path, monkeypatch):
     committed, new = tmp_path / "results", tmp_path / "new"
     for folder, value in ((committed, 10.0), (new, 5.0)):
