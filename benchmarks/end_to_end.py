@@ -5,9 +5,11 @@
     python benchmarks/end_to_end.py --scale 0.01         # a small one, on a CPU
 
 It is :func:`satkit.train` with the paper's settings: 30 epochs of 5,994 photographs in batches of
-256, five evaluations, the last of them with ten crops, and all files of the run. Synthetic
-photographs have CUB's counts, sizes and layout and are drawn once, then prepared once; neither is
-part of the time. Writes ``results/end_to_end_<device>.json`` with the seconds of each part.
+256; six evaluations with ten crops, one after each of the last five epochs, which chooses the
+epoch, and one of the kept model; and all files of the run. Synthetic photographs have CUB's counts,
+sizes and layout and are drawn before the time starts. Photographs are prepared once for all runs,
+so the total is told without that and with it. Writes ``results/end_to_end_<device>.json`` with the
+seconds of each part; the first steps, which compile the model, are a part of their own.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.goals import goal  # noqa: E402
 from satkit import TrainSettings  # noqa: E402
 from satkit import train as run_training  # noqa: E402
+from satkit.boxes import warm_up  # noqa: E402
 from satkit.data.prepare import prepare  # noqa: E402
 from satkit.data.workers import in_parallel  # noqa: E402
 from satkit.results import device_name, device_slug, provenance, write_json  # noqa: E402
@@ -40,6 +43,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 COUNTS, CLASSES = {"train": 5_994, "test": 5_794}, 200
 SIZES = ((500, 375), (500, 333), (375, 500), (500, 500))  # w, h: CUB's usual ones
 LIMIT_SECONDS = 120.0  # wanted on one H100
+FIRST_STEPS = 2  # that compile, and make room in memory
 
 
 def draw(job: tuple[Path, int]) -> None:
@@ -141,10 +145,13 @@ class Clock:
         return timed
 
 
-def timed_run(settings: TrainSettings) -> tuple[dict[str, float], Any]:
-    """Train and evaluate; seconds by part, and the run."""
+def timed_run(settings: TrainSettings) -> tuple[dict[str, float], list[float], Any]:
+    """Train and evaluate; seconds by part, seconds of each epoch's training, and the run."""
     module = sys.modules["satkit.training"]
     loop, clock = module._Loop, Clock()
+    epochs: list[float] = []
+    first = clock.watch("first steps", loop._optimize)
+    train_epoch = loop._run_epoch
     watched = [
         (loop, "_optimize", "steps"), (loop, "_collect", "evaluation"),
         (module, "score", "evaluation"), (module, "predictions", "evaluation"),
@@ -155,6 +162,18 @@ def timed_run(settings: TrainSettings) -> tuple[dict[str, float], Any]:
     for place, name, part in watched:
         watch = clock.watch_items if part == "loading" else clock.watch
         setattr(place, name, watch(part, getattr(place, name)))
+    kept.append((loop, "_run_epoch", train_epoch))
+    later = loop._optimize
+
+    def optimize(self: Any, *given: Any) -> Any:
+        return (first if len(self.steps) < FIRST_STEPS else later)(self, *given)
+
+    def run_epoch(self: Any, *given: Any) -> None:
+        before = self.seconds
+        train_epoch(self, *given)
+        epochs.append(self.seconds - before)
+
+    loop._optimize, loop._run_epoch = optimize, run_epoch
     start = time.perf_counter()
     try:
         run = run_training(settings, force=True)
@@ -162,7 +181,7 @@ def timed_run(settings: TrainSettings) -> tuple[dict[str, float], Any]:
         for place, name, function in kept:
             setattr(place, name, function)
     clock.switch()
-    return {**clock.seconds, "total": time.perf_counter() - start}, run
+    return {**clock.seconds, "total": time.perf_counter() - start}, epochs, run
 
 
 def main(
@@ -184,26 +203,36 @@ def main(
     settings = TrainSettings.for_profile(
         "paper", dataset="cub", data_root=str(root), runs_dir=str(folder / "runs"),
         backbone=backbone, image_size=image_size, resize_size=side, batch_size=batch_size,
-        pretrained=False, compile=compile, epochs=max(1, round(30 * scale)),
+        pretrained=False, compile=compile, epochs=max(2, round(30 * scale)),
         evaluate_from=max(1, round(26 * scale)),
         workers=workers,
     )  # fmt: skip
-    seconds, run = timed_run(settings)
+    warm_up()
+    seconds, epochs, run = timed_run(settings)
+    images = run.metrics["train_images_per_second"] * run.metrics["train_seconds"] / len(epochs)
     device = device_name()
     whole = f"the whole run at scale {scale:g} (wanted on an H100 at scale 1)"
     report = {
         "seconds": seconds,
         "prepare_seconds": prepared,
+        "total_with_preparation": seconds["total"] + prepared,
+        "epoch_seconds": epochs,
         "scale": scale,
         "photographs": "CUB-200-2011" if data_root else "synthetic",
         "goals": {whole: goal(seconds["total"], LIMIT_SECONDS, more=False, unit="s")},
-        "train_images_per_second": run.metrics["train_images_per_second"],
+        "notes": [
+            f"With preparing the photographs, which took {prepared:.1f} s this time, it is "
+            f"{seconds['total'] + prepared:.1f} s.",
+            "A folder that is prepared already takes none.",
+        ],
+        "train_images_per_second_from_epoch_2": images * len(epochs[1:]) / sum(epochs[1:]),
         "settings": settings.model_dump(mode="json", exclude={"data_root", "runs_dir"}),
         "load_average": os.getloadavg()[0],
         "provenance": provenance(device, run.provenance["data"]),
     }  # fmt: skip
     for part, value in seconds.items():
         print(f"{part:12} {value:8.1f} s")
+    print(report["notes"][0])
     slug = device_slug(device) + ("" if scale == 1 else "_scaled")
     write_json(out / f"end_to_end_{slug}.json", report)
 

@@ -20,6 +20,8 @@ def test_small_benchmark_writes_goals_and_provenance(tmp_path):
     content = json.loads(file.read_text())
     assert {"commit", "date", "device", "load_average"} <= content["provenance"].keys()
     assert "Aviary at 96², batches" in content["goals"]
+    assert "draws its images" in content["notes"][0]
+    assert not any("aviary, first run" in name for name in content["goals"])
     assert fallen(content["goals"], content["goals"]) == []
     stages = content["numbers"]["stages, images/s in one process"]
     assert stages.keys() >= {"aviary", "cub_like, original", "cub_like, PNG", "cub_like, shards"}

@@ -203,9 +203,14 @@ def test_end_to_end_run(tmp_path, monkeypatch):
     [path] = tmp_path.glob("end_to_end_*_scaled.json")
     report = json.loads(path.read_text())
     seconds = report["seconds"]
-    assert set(seconds) == {"loading", "steps", "evaluation", "saving", "rest", "total"}
+    parts = {"loading", "first steps", "steps", "evaluation", "saving", "rest", "total"}
+    assert set(seconds) == parts
     assert all(value > 0 for value in seconds.values())
     parts = sum(value for name, value in seconds.items() if name != "total")
     assert parts == pytest.approx(seconds["total"], rel=0.05)
     [goal] = report["goals"].values()
     assert goal["value"] == seconds["total"] and goal["unit"] == "s"
+    assert report["total_with_preparation"] > seconds["total"] >= sum(report["epoch_seconds"])
+    [second] = report["epoch_seconds"][1:]
+    speed = report["train_images_per_second_from_epoch_2"]
+    assert speed == pytest.approx(18 / second)  # 18 photographs an epoch, as 5,994 * 0.003
