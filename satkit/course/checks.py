@@ -20,6 +20,12 @@ from torch import Tensor
 Arguments = tuple[Any, ...]
 LARGEST_PRINT = 200
 LARGEST_ARRAY = 12  # numbers that a message prints
+#: Slips that no exercise has to name: what all numbers have to be multiplied by, to be right
+SLIPS = {
+    100: "All numbers are 100 times too small: percent are asked for, not shares.",
+    0.01: "All numbers are 100 times too large: shares are asked for, not percent.",
+    -1: "All numbers have the wrong sign.",
+}
 
 
 class CheckFailed(AssertionError):
@@ -244,12 +250,24 @@ def _diagnose(exercise: Exercise, trials: list[Trial], first: Trial) -> str:
             return _named(exercise, misconception, first)
     if kind := _wrong_kind(first.given, first.expected):
         return f"{exercise.name} is not right yet.\n  {kind}\n  {exercise.idea}"
+    for factor, slip in SLIPS.items():
+        if all(_alike(exercise, _scaled(one.given, factor), one.expected) for one in trials):
+            return f"{exercise.name} is not right yet.\n  {slip}"
     if not first.arguments:  # the expected value would be the answer
         return f"{exercise.name} is not right yet.\n  {exercise.idea}"
     return (
         f"{exercise.name} is not right yet.\n  for {_describe(first.arguments)}\n"
         f"  {_contrasts(exercise, first)}\n  {exercise.idea}"
     )
+
+
+def _scaled(output: Any, factor: float) -> Any:
+    """An output with all its numbers multiplied."""
+    if isinstance(output, list | tuple):
+        return [_scaled(one, factor) for one in output]
+    if isinstance(output, Mapping):
+        return {key: _scaled(one, factor) for key, one in output.items()}
+    return _array(output) * factor if _is_numeric(output) else output
 
 
 def _wrong_kind(given: Any, expected: Any) -> str:

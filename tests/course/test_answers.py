@@ -182,3 +182,15 @@ def test_an_error_that_a_misconception_would_raise_is_told_its_idea() -> None:
         check_answer(exercise, rows_and_columns_exchanged)
     with pytest.raises(CheckFailed, match="gt_known stops with IndexError"):
         check_answer(exercise, lambda held_out, test: test[1000])
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.01, "too small"), (100, "too large"), (-1, "sign")])
+def test_percent_shares_and_signs_are_told_whatever_the_exercise(factor: float, said: str) -> None:
+    double = Exercise(
+        "double", "Double", 1, 1, 1, 1, lambda x: (2 * x, 3 * x), "Twice.", (),
+        cases=lambda rng: [(np.array([5.0, 7.0]),), (np.array([1.0, 2.0]),)],
+    )  # fmt: skip
+    with pytest.raises(CheckFailed, match=said):
+        check_answer(double, lambda x: (factor * 2 * x, factor * 3 * x))
+    with pytest.raises(CheckFailed, match="should give"):
+        check_answer(double, lambda x: (factor * 2 * x, 3 * x))
