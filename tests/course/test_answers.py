@@ -184,7 +184,9 @@ def test_an_error_that_a_misconception_would_raise_is_told_its_idea() -> None:
         check_answer(exercise, lambda held_out, test: test[1000])
 
 
-@pytest.mark.parametrize(("factor", "said"), [(0.01, "too small"), (100, "too large"), (-1, "sign")])
+@pytest.mark.parametrize(
+    ("factor", "said"), [(0.01, "too small"), (100, "too large"), (-1, "sign")]
+)
 def test_percent_shares_and_signs_are_told_whatever_the_exercise(factor: float, said: str) -> None:
     double = Exercise(
         "double", "Double", 1, 1, 1, 1, lambda x: (2 * x, 3 * x), "Twice.", (),
