@@ -6,7 +6,9 @@
 The first execution starts without any finished run. The second executes every cell anew and finds
 the runs of the first; the third is the same command given again, which executes nothing. Set-up
 is what a notebook does until its settings are checked (`import satkit`, `configure`), in the second
-execution. Results go to benchmarks/results/notebooks_<profile>.json, with the targets.
+execution. Memory is the most that this command and all processes below it held at once in the
+first execution, looked at each second; of one that goes on it is not known. Results go to
+benchmarks/results/notebooks_<profile>.json, with the targets.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Annotated, Any
 
 import nbformat
+import psutil
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -61,6 +66,41 @@ def execute(folder: Path, profile: str, which: str) -> dict[str, float]:
     return {outcome.name: outcome.seconds for outcome in outcomes}
 
 
+def held_bytes() -> int:
+    """Memory of this process and all below it; what they share counts once."""
+    this = psutil.Process()
+    total = 0
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):  # it ended in the meantime
+            total += process.memory_full_info().pss
+    return total
+
+
+@contextmanager
+def watched(every: float = 1.0) -> Iterator[list[int]]:
+    """Look at the memory all the while.
+
+    Args:
+        every: Seconds between two looks.
+
+    Yields:
+        What was held at each look, bytes; it grows while the block runs.
+    """
+    found, done = [held_bytes()], Event()
+
+    def look() -> None:
+        while not done.wait(every):
+            found.append(held_bytes())
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
 def unchanged(folder: Path, profile: str) -> dict[str, float]:
     """Seconds of the command where every notebook is up to date."""
     start = time.monotonic()
@@ -86,17 +126,22 @@ def main(
         raise typer.BadParameter(f"{profile!r}; expected one of {', '.join(TARGETS)}")
     with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        seconds = {which: execute(folder, profile, which) for which in ("first", "second")}
+        fresh = not any(folder.glob("first/*.ipynb"))
+        with watched() as memory:
+            seconds = {"first": execute(folder, profile, "first")}
+        seconds["second"] = execute(folder, profile, "second")
         seconds["unchanged"] = unchanged(folder, profile)
         second = sorted(folder.glob("second/*.ipynb"))
         seconds["setup"] = {path.stem: round(setup_seconds(path), 2) for path in second}
     about = provenance("cpu", "embedded")
     about |= {"cores": len(os.sched_getaffinity(0)), "load_average": round(os.getloadavg()[1], 1)}
     goals = judge(seconds, profile)
+    held = round(max(memory) / 1e9, 2) if fresh else None
     write_json(
         RESULTS / f"notebooks_{profile}.json",
-        {"provenance": about, "profile": profile, "seconds": seconds, "goals": goals},
-    )
+        {"provenance": about, "profile": profile, "seconds": seconds, "memory_gb": held,
+         "goals": goals},
+    )  # fmt: skip
     say(goals)
 
 

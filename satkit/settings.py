@@ -279,8 +279,8 @@ def all_options() -> list[str]:
     return sorted({name for entry in METHODS.values() for name in entry.options})
 
 
-#: Candidates in percent: the official four stop at 0.45, small backbones peak elsewhere. Dense near
-#: 0 and 1, where accuracy can peak between two candidates (TS-CAM's does at 0.06 or 0.07 on Aviary).
+#: Candidates in percent. The official four stop at 0.45, small backbones peak elsewhere. Dense near
+#: 0 and 1, where accuracy can peak in between (TS-CAM's does at 0.06 or 0.07 on Aviary).
 _PERCENT = (*range(1, 10), *range(10, 90, 5), *range(90, 100))
 FINE_THRESHOLDS = tuple(percent / 100 for percent in _PERCENT)
 

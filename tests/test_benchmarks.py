@@ -1,12 +1,14 @@
 """The benchmarks at small size: they are equal to the plain form, count right and write results."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks import end_to_end, model, targets
+from benchmarks import end_to_end, model, notebooks, targets
 from benchmarks.baselines.sat import PlainSAT
 from satkit import create_model
 from satkit.losses import total_loss
@@ -214,3 +216,11 @@ def test_end_to_end_run(tmp_path, monkeypatch):
     [second] = report["epoch_seconds"][1:]
     speed = report["train_images_per_second_from_epoch_2"]
     assert speed == pytest.approx(18 / second)  # 18 photographs an epoch, as 5,994 * 0.003
+
+
+def test_memory_of_a_child_is_seen_while_it_lives():
+    child = "import time; held = bytearray(300_000_000); time.sleep(2)"
+    with notebooks.watched(every=0.1) as found:
+        subprocess.run([sys.executable, "-c", child], check=True)
+    after = notebooks.held_bytes()
+    assert max(found) - after > 290e6 and len(found) > 5

@@ -75,7 +75,7 @@ def sheets_table(docs: Path, root: Path) -> str:
 
 
 def hardware_table(docs: Path, root: Path) -> str:
-    """Write what was measured of training: time of a run, memory of a step, images a second."""
+    """Write what was measured of lessons and training: time, memory, images a second."""
     results = root / "benchmarks" / "results"
     with (results / "table_aviary.csv").open(encoding="utf-8") as file:
         runs = [row for row in csv.DictReader(file) if row["row"] == "SAT (d) all losses"]
@@ -89,6 +89,15 @@ def hardware_table(docs: Path, root: Path) -> str:
         f"{max(memory) / 1000:.2f} GB" if memory else "not measured",
         ", ".join(dates),
     ]]  # fmt: skip
+    if (lessons := results / "notebooks_lab.json").is_file():
+        content = json.loads(lessons.read_text(encoding="utf-8"))
+        rows.insert(0, [
+            "all lessons, profile lab",
+            content["provenance"]["device"],
+            f"{sum(content['seconds']['first'].values()) / 60:.0f} min",
+            f"{memory:.1f} GB" if (memory := content.get("memory_gb")) else "not measured",
+            content["provenance"]["date"][:10],
+        ])  # fmt: skip
     for path in sorted(results.glob("scale_*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         of = content["provenance"]
@@ -102,7 +111,7 @@ def hardware_table(docs: Path, root: Path) -> str:
             ])  # fmt: skip
     if all(row[1] == "cpu" for row in rows):
         rows.append(["on a GPU", "cuda", "not measured", "not measured", "–"])
-    return markdown_table(["training of", "device", "time", "memory of a step", "measured"], rows)
+    return markdown_table(["what", "device", "time", "memory", "measured"], rows)
 
 
 def lessons_table(docs: Path, root: Path) -> str:

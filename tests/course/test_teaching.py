@@ -158,6 +158,12 @@ def test_hardware_comes_from_result_files_and_says_what_was_not_measured(tmp_pat
     (results / "scale_cuda.json").write_text(json.dumps(scale))
     table = teaching.hardware_table(DOCS, tmp_path)
     assert "| 900.0 images/s | 2.00 GB | 2026-11-24 |" in table and "not measured" not in table
+    lessons = {"seconds": {"first": {"00": 60, "01": 180}}, "provenance": scale["provenance"]}
+    for held, said in ((3.14, "3.1 GB"), (None, "not measured")):
+        text = json.dumps({**lessons, "memory_gb": held})
+        (results / "notebooks_lab.json").write_text(text)
+        first = teaching.hardware_table(DOCS, tmp_path).splitlines()[2]
+        assert first == f"| all lessons, profile lab | cuda | 4 min | {said} | 2026-11-24 |"
 
 
 def test_hardware_of_this_project_is_measured():
