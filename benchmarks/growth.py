@@ -10,6 +10,7 @@ benchmarks/results/growth_<device>.json and the plots to docs/pictures/growth_<d
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from satkit.cost import step_seconds, training_memory
+from satkit.cost import peak_bytes, step_seconds, training_memory
 from satkit.evaluation import Outputs, score
 from satkit.results import device_name, device_slug, provenance, read_json, write_json
 from satkit.settings import TrainSettings
@@ -33,22 +34,26 @@ from satkit.settings import TrainSettings
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BATCH = 4
-#: Sizes that are measured, and the exponent that the algorithm should have
+#: Sizes that are measured, and the exponents that the algorithm should have in time and memory
 CURVES: dict[str, dict[str, Any]] = {
-    "image size": {"sizes": [96, 128, 160, 224, 320, 448], "law": "2 to 4", "unit": "pixels a side",
+    "image size": {"sizes": [96, 128, 160, 224, 320, 448], "law": "2 to 4", "memory law": "2",
+                   "unit": "pixels a side",
                    "why": "S² tokens, each costs the same in linear layers and S² in attention"},
-    "tokens": {"sizes": [], "law": "1 to 2", "unit": "tokens",
+    "tokens": {"sizes": [], "law": "1 to 2", "memory law": "1", "unit": "tokens",
                "why": "linear layers cost the same a token, attention one row a token"},
-    "batch": {"sizes": [1, 2, 4, 8, 16], "law": "1", "unit": "images",
+    "batch": {"sizes": [1, 2, 4, 8, 16], "law": "1", "memory law": "1", "unit": "images",
               "why": "images do not know of each other but for their mean area"},
-    "classes": {"sizes": [200, 1000, 21_000], "law": "below 1", "unit": "classes",
+    "classes": {"sizes": [200, 1000, 21_000], "law": "below 1", "memory law": "below 1",
+                "unit": "classes",
                 "why": "only the head grows, with 9 D weights a class; logits need no class maps"},
-    "test images": {"sizes": [100, 300, 1000, 3000], "law": "1", "unit": "images",
-                    "why": "each map is scored alone"},
-    "thresholds": {"sizes": [4, 10, 100, 1000], "law": "0", "unit": "thresholds",
-                   "why": "one pass over a map gives the boxes at all of them"},
-    "processes": {"sizes": [1, 2], "law": "-1, to the number of cores", "unit": "processes",
-                  "why": "each takes its part of the batch"},
+    "test images": {"sizes": [100, 300, 1000, 3000], "law": "1", "memory law": "at most 1",
+                    "unit": "images", "why": "each map is scored alone, some hundred at a time"},
+    "thresholds": {"sizes": [4, 10, 100, 1000], "law": "0", "memory law": "below 1",
+                   "unit": "thresholds",
+                   "why": "one pass over a map gives the boxes at all; an IoU each is kept"},
+    "processes": {"sizes": [1, 2], "law": "-1, to the number of cores", "memory law": "0 to 1",
+                  "unit": "processes",
+                  "why": "each takes its part of the batch, and has a model of its own"},
 }  # fmt: skip
 
 
@@ -85,28 +90,49 @@ def random_outputs(images: int, seed: int = 0) -> Outputs:
 
 
 def scoring_point(images: int, thresholds: int) -> dict[str, float]:
-    """Seconds to score so many images at so many thresholds."""
-    outputs = random_outputs(images)
+    """Seconds and megabytes to score so many images at so many thresholds; in a fresh process."""
     grid = np.linspace(0, 1, thresholds, endpoint=False).tolist()
+    score(random_outputs(4), protocol="wsoleval", thresholds=grid[:4])  # loads what it needs
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = peak_bytes()
+    outputs = random_outputs(images)
     score(outputs, protocol="wsoleval", thresholds=grid)
     start = time.perf_counter()
     score(outputs, protocol="wsoleval", thresholds=grid)
-    return {"seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "megabytes": (peak_bytes() - before) / 1e6}
 
 
-def process_point(processes: int, backbone: str) -> dict[str, float]:
-    """Seconds of a training step of one batch, shared by processes that work side by side."""
-    code = (
-        "import sys; from benchmarks.growth import *; torch.set_num_threads(1);"
-        "print(step_seconds(settings_for(sys.argv[1], batch=int(sys.argv[2])), 200))"
-    )
-    command = [sys.executable, "-c", code, backbone, str(8 // processes)]
+def share_point(backbone: str, batch: int) -> dict[str, float]:
+    """Costs of one process's part of a batch, on one thread."""
+    torch.set_num_threads(1)
+    return training_point(settings_for(backbone, batch=batch))
+
+
+def in_processes(count: int, call: str, gpu: bool = True) -> dict[str, float]:
+    """Costs of a call of this module in new processes that work side by side.
+
+    Args:
+        count: Of processes.
+        call: The call, as code.
+        gpu: Whether they see the GPU.
+
+    Returns:
+        The longest time, and the memory of all together.
+    """
+    code = f"import json; from benchmarks.growth import *; print(json.dumps({call}))"
     many = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        for _ in range(processes)
-    ]
-    said = [child.communicate()[0] for child in many]
-    return {"seconds": max(float(text.split()[-1]) for text in said)}
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})},
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+    costs = [json.loads(child.communicate()[0].splitlines()[-1]) for child in many]
+    return {
+        "seconds": max(cost["seconds"] for cost in costs),
+        "megabytes": sum(cost["megabytes"] for cost in costs),
+    }
 
 
 def measure(backbone: str) -> dict[str, dict[int, dict[str, float]]]:
@@ -122,11 +148,14 @@ def measure(backbone: str) -> dict[str, dict[int, dict[str, float]]]:
     for classes in CURVES["classes"]["sizes"]:
         curves["classes"][classes] = training_point(settings_for(backbone), classes)
     for images in CURVES["test images"]["sizes"]:
-        curves["test images"][images] = scoring_point(images, 1000)
+        curves["test images"][images] = in_processes(1, f"scoring_point({images}, 1000)", False)
     for thresholds in CURVES["thresholds"]["sizes"]:
-        curves["thresholds"][thresholds] = scoring_point(300, thresholds)
+        curves["thresholds"][thresholds] = in_processes(
+            1, f"scoring_point(300, {thresholds})", False
+        )
     for processes in CURVES["processes"]["sizes"]:
-        curves["processes"][processes] = process_point(processes, backbone)
+        call = f"share_point({backbone!r}, {8 // processes})"
+        curves["processes"][processes] = in_processes(processes, call)
     return curves
 
 
@@ -158,11 +187,10 @@ def draw(content: dict[str, Any]) -> Figure:
         sizes = list(points)
         axis.loglog(sizes, [p["seconds"] for p in points.values()], "o-", color="#0072b2")
         axis.set(xlabel=curve["unit"], ylabel="seconds", title=f"{name}: n^{curve['seconds']:.2f}")
-        if "megabytes" in curve:
-            right = axis.twinx()
-            right.loglog(sizes, [p["megabytes"] for p in points.values()], "s--", color="#d55e00")
-            right.set_ylabel("MB beyond the program")
-            tick(right)
+        right = axis.twinx()
+        right.loglog(sizes, [p["megabytes"] for p in points.values()], "s--", color="#d55e00")
+        right.set_ylabel("MB beyond the program")
+        tick(right)
         axis.set_xticks(sizes, list(map(str, sizes)), rotation=45)  # after the second one's scale
         tick(axis)
     for axis in axes[len(content["curves"]) :]:
@@ -188,15 +216,15 @@ def write_page(content: dict[str, Any], name: str) -> None:
         f"{content['backbone']}, measured {about['date'][:10]} on {about['device']}, commit "
         f"{about['commit'][:10]}",
         "",
-        "| | from – to | expected exponent | seconds | memory | why |",
-        "|---|---|---|---|---|---|",
+        "| | from – to | seconds, expected | measured | memory, expected | measured | why |",
+        "|---|---|---|---|---|---|---|",
     ]
     for curve_name, curve in content["curves"].items():
         sizes = [int(size) for size in curve["points"]]
-        memory = f"{curve['megabytes']:.2f}" if "megabytes" in curve else "–"
         lines.append(
             f"| {curve_name} | {min(sizes)} – {max(sizes)} | {curve['law']} | "
-            f"{curve['seconds']:.2f} | {memory} | {curve['why']} |"
+            f"{curve['seconds']:.2f} | {curve['memory law']} | {curve['megabytes']:.2f} | "
+            f"{curve['why']} |"
         )
     PAGE.write_text(replace_part(PAGE.read_text(), "growth", "\n".join(lines) + "\n"))
 

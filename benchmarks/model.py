@@ -14,7 +14,6 @@ batch size, and slices of one commit and device add up in it.
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import sys
 import time
@@ -41,7 +40,7 @@ from benchmarks.goals import say  # noqa: E402
 from benchmarks.targets import TARGETS, TASKS, WORK, Rows, Target, judge, limits  # noqa: E402
 from satkit import create_model  # noqa: E402
 from satkit.choices import check_choice  # noqa: E402
-from satkit.cost import HALF, parameter_count  # noqa: E402
+from satkit.cost import HALF, parameter_count, peak_bytes  # noqa: E402
 from satkit.losses import total_loss  # noqa: E402
 from satkit.model import Localization  # noqa: E402
 from satkit.results import (  # noqa: E402
@@ -346,14 +345,6 @@ def hand_back() -> None:
     """Give a GPU's memory that is not used back, for the processes beside this one."""
     if on_cuda():
         torch.cuda.empty_cache()
-
-
-def peak_bytes() -> int:
-    """Peak of this process: of torch's memory on a GPU, else of the resident size."""
-    if on_cuda():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
 # -- processes that take turns --------------------------------------------------------------------

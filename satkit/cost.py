@@ -205,19 +205,19 @@ def _answer(
 
 def _measure_memory(settings: TrainSettings, num_classes: int) -> list[float]:
     """Peak of a step in MB."""
-    before = _peak_bytes()
+    before = peak_bytes()
     train_step = _Step(settings, num_classes)
     train_step(*train_step.pixels(settings.batch_size))
-    return [(_peak_bytes() - before) / 1e6]
+    return [(peak_bytes() - before) / 1e6]
 
 
 def _measure(settings: TrainSettings, num_classes: int) -> list[float]:
     """Peak of a step at both small batches in MB, images/s, GMACs, parameters."""
-    before = _peak_bytes()
+    before = peak_bytes()
     train_step, peaks = _Step(settings, num_classes), []
     for batch in SMALL_BATCHES:
         train_step(*train_step.pixels(batch))
-        peaks.append((_peak_bytes() - before) / 1e6)
+        peaks.append((peak_bytes() - before) / 1e6)
     batch = min(32 if torch.cuda.is_available() else SMALL_BATCHES[1], settings.batch_size)
     images, labels = train_step.pixels(batch)
     train_step(images, labels)
@@ -258,7 +258,8 @@ class _Step:
         return images, torch.arange(batch, device=self.device) % self.num_classes
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Peak memory of this process: torch's on a GPU, else the resident size (Linux)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text()  # getrusage also counts the parent's peak

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmarks import end_to_end, model, notebooks, targets
+from benchmarks import end_to_end, growth, model, notebooks, targets
 from benchmarks.baselines.sat import PlainSAT
 from satkit import create_model
 from satkit.losses import total_loss
@@ -224,3 +225,16 @@ def test_memory_of_a_child_is_seen_while_it_lives():
         subprocess.run([sys.executable, "-c", child], check=True)
     after = notebooks.held_bytes()
     assert max(found) - after > 290e6 and len(found) > 5
+
+
+def test_growth_is_the_slope_of_the_larger_sizes():
+    points = {n: {"seconds": 0.1 + n**2 / 1e4, "megabytes": 7.0} for n in (1, 10, 1000, 2000, 4000)}
+    assert growth.exponent(points, "seconds") == pytest.approx(2, abs=0.01)
+    assert growth.exponent(points, "megabytes") == 0
+
+
+def test_growth_adds_memory_of_processes_but_not_their_time():
+    costs = "dict(seconds=time.time(), megabytes=int(torch.cuda.is_available()) + 2)"
+    start = time.time()
+    found = growth.in_processes(2, costs, gpu=False)
+    assert found["megabytes"] == 4 and start < found["seconds"] < time.time()
