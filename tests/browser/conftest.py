@@ -33,10 +33,9 @@ def server(command: list[str], folder: Path, url: str) -> Iterator[None]:
     Its settings, runtime files and kernels belong to that folder, too.
     """
     home = folder / "jupyter"
-    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    set_in_lab(home, "apputils-extension/notification", quiet)
+    set_in_lab(home, "notebook-extension/tracker", {"windowingMode": "none"})  # all cells are there
     names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
     environment = os.environ | {f"JUPYTER_{k}_DIR": str(home / v) for k, v in names.items()}
     environment |= {
@@ -62,6 +61,13 @@ def server(command: list[str], folder: Path, url: str) -> Iterator[None]:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         log.close()
+
+
+def set_in_lab(home: Path, name: str, values: dict[str, object]) -> None:
+    """Write settings of one of JupyterLab's extensions."""
+    path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(values))
 
 
 def _wait(url: str, process: subprocess.Popen, log: Path) -> None:

@@ -14,15 +14,19 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from PIL import Image
 
 from satkit.notebooks import from_source
-from tests.browser.conftest import SECONDS, free_port, server
+from tests.browser.conftest import ROOT, SECONDS, free_port, server
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SOURCE = Path(__file__).with_name("parts.py")
 PARTS = ("threshold", "attention", "losses", "bird", "compare", "photo")
+#: Lessons with such a part that train nothing for it
+LESSONS = ("00_start_here", "01_localization_and_metrics", "04_losses", "15_your_own_images")
 #: Errors of Voilà's page that are not ours: its template takes icons from another host, and it
 #: loads JupyterLab's extensions, among them nbgrader's, without all that these want
 VOILAS_OWN = ("npm/@fortawesome/", "shared module", "Shared module @jupyterlab/")
@@ -32,6 +36,14 @@ RUN_ALL = """async () => {
     await notebook.context.ready;
     await notebook.sessionContext.ready;
     jupyterapp.commands.execute('notebook:run-all-cells');  // not awaited: the test looks on
+}"""
+#: Errors of the cells, once all have run; until then nothing
+ERRORS = """() => {
+    const cells = jupyterapp.shell.currentWidget.content.widgets.map(cell => cell.model)
+        .filter(cell => cell.type === 'code' && cell.sharedModel.getSource().trim());
+    const outputs = cells.flatMap(cell => cell.outputs.toJSON());
+    const errors = outputs.filter(one => one.output_type === 'error').map(one => one.evalue);
+    return errors.length || cells.every(cell => cell.executionCount) ? errors : null;
 }"""
 
 
@@ -64,8 +76,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def lab(browser, folder):
-    """The notebook in JupyterLab, all its cells run, and saved as it is then."""
+def jupyterlab(folder):
+    """Where JupyterLab serves a notebook of the folder: a text with a place for its name."""
     port, token = free_port(), secrets.token_hex(16)
     url = f"http://127.0.0.1:{port}"
     command = [
@@ -76,15 +88,21 @@ def lab(browser, folder):
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     with server(command, folder, f"{url}/api"):
-        watched = Watched(browser, f"{url}/doc/tree/parts.ipynb?token={token}")
-        page = watched.page
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        page.evaluate(RUN_ALL)
-        wait_for_parts(page)
-        page.keyboard.press("Control+s")
-        page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
-        yield watched
-        page.close()
+        yield f"{url}/doc/tree/{{}}.ipynb?token={token}"
+
+
+@pytest.fixture(scope="module")
+def lab(browser, jupyterlab):
+    """The notebook in JupyterLab, all its cells run, and saved as it is then."""
+    watched = Watched(browser, jupyterlab.format("parts"))
+    page = watched.page
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.evaluate(RUN_ALL)
+    wait_for_parts(page)
+    page.keyboard.press("Control+s")
+    page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
+    yield watched
+    page.close()
 
 
 def wait_for_parts(page):
@@ -150,9 +168,32 @@ def require_change(part, action):
 
 @pytest.mark.parametrize("name", PARTS)
 def test_each_control_changes_the_picture(lab, folder, name):
+    require_obedience(part_of(lab.page, name), folder)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_runs_and_obeys(browser, jupyterlab, folder, name):
+    lesson = load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
+    nbformat.write(parameterize_notebook(lesson, {"profile": "smoke"}), folder / f"{name}.ipynb")
+    Image.effect_noise((120, 120), 90).convert("RGB").save(folder / "upload.png")
+    watched = Watched(browser, jupyterlab.format(name))
+    page = watched.page
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.evaluate(RUN_ALL)
+    assert page.wait_for_function(ERRORS).json_value() == []
+    parts = page.locator(".satkit-live")
+    assert parts.count() >= 1
+    for number in range(parts.count()):
+        require_obedience(parts.nth(number), folder)
+    save(page, name)
+    assert watched.errors == [] and watched.strangers == []
+    page.close()
+
+
+def require_obedience(part, folder):
+    """Require that each control of a part has a description and changes the picture."""
     from playwright.sync_api import expect
 
-    part = part_of(lab.page, name)
     part.scroll_into_view_if_needed()
     controls = part.locator("> .widget-hbox > *")
     assert controls.count() >= 2
